@@ -1,0 +1,2 @@
+//! conet
+fn main() {}
