@@ -21,8 +21,8 @@ contract RouteRegistry is IRouteRegistry, EIP712 {
     uint256 private constant MAX_KEY_IDS = 8;
     uint256 private constant MAX_MAILBOXES = 3;
     uint256 private constant MAX_BATCH_ROUTES = 256;
-    /// @dev Half of what common nodes relay as one transaction. Routes of one key ID and one mailbox
-    /// take 608 to 640 bytes each, so that about a hundred fit.
+    /// @dev Half of what common nodes relay as one transaction. A route of one key ID and one mailbox
+    /// takes 608 bytes, so that 107 fit.
     uint256 private constant MAX_BATCH_BYTES = 64 * 1024;
 
     INodeRegistry private immutable _nodeRegistry;
