@@ -1,0 +1,310 @@
+//! Commands: what the content of a layer tells its node to do (`docs/wire-format.md`, 4.1).
+//!
+//! A command names its node, its time and a nonce, so that it is obeyed once and nowhere else. What
+//! concerns a mailbox account is an *owner* command: it carries the raw signature of the account's
+//! certificate over all of that and the request.
+
+mod request;
+
+pub use request::{DeviceId, MAX_TOKENS, Request, Route, TOKEN_BYTES};
+
+use minicbor::Decoder;
+use sha2::{Digest as _, Sha256};
+use wallet::{Fingerprint, KeyId, WalletAddress};
+
+use crate::answer::AnswerKey;
+pub use crate::cbor::CodecError;
+use crate::cbor::{array, finish, fixed, optional, writer, written};
+use crate::frame::STAMP_BYTES;
+use crate::{NodeId, PROTOCOL_VERSION};
+
+/// Bytes that a Forward command adds around its inner packet, at most; a layer of 512 bytes holds it.
+pub const FORWARD_OVERHEAD_BYTES: usize = 192;
+
+/// What ties a command to one node, one time and one answer.
+#[derive(Debug, Clone)]
+pub struct Ties {
+    /// The node that shall obey.
+    pub node: NodeId,
+    /// When it was made, by the node's clock as far as the maker knows it.
+    pub time_ms: u64,
+    /// Random; with the time it names the command.
+    pub nonce: [u8; 16],
+    /// One-time key that the answer is sealed to.
+    pub answer_key: AnswerKey,
+}
+
+/// A command, borrowing from the layer it was read from.
+#[derive(Debug, Clone)]
+pub struct Command<'b> {
+    /// Node, time, nonce and answer key.
+    pub ties: Ties,
+    /// What to do.
+    pub body: Body<'b>,
+}
+
+/// What a command asks for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Body<'b> {
+    /// Pass `inner` on, to `next` if it is named, else by its key ID.
+    Forward {
+        /// The next node.
+        next: Option<NodeId>,
+        /// A stamp for the inner packet.
+        stamp: Option<[u8; STAMP_BYTES]>,
+        /// The inner packet, as yet unread.
+        inner: &'b [u8],
+    },
+    /// Give the certificate of an account kept here.
+    LookUp(Subject),
+    /// A request by the owner of an account, as yet unverified.
+    Owner {
+        /// Primary fingerprint of the account's certificate.
+        fingerprint: Fingerprint,
+        /// CBOR of a [`Request`].
+        request: &'b [u8],
+        /// Raw signature by that certificate over [`owner_message`].
+        signature: [u8; 64],
+    },
+}
+
+/// Whose certificate a look-up wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The account of a wallet.
+    Wallet(WalletAddress),
+    /// The account that holds a key ID.
+    Key(KeyId),
+}
+
+/// The message that an owner command's signature covers.
+#[must_use]
+pub fn owner_message(ties: &Ties, request: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(128);
+    out.extend_from_slice(b"conet/owner/1\0");
+    out.extend_from_slice(ties.node.as_bytes());
+    out.extend_from_slice(&ties.time_ms.to_be_bytes());
+    out.extend_from_slice(&ties.nonce);
+    out.extend_from_slice(&Sha256::digest(ties.answer_key.as_bytes()));
+    out.extend_from_slice(&Sha256::digest(request));
+    out
+}
+
+impl Command<'_> {
+    /// Writes the command as CBOR.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let inner = if let Body::Forward { inner, .. } = &self.body {
+            inner.len()
+        } else {
+            4096
+        };
+        let mut e = writer(inner + FORWARD_OVERHEAD_BYTES);
+        written((|| {
+            e.array(7)?
+                .u32(PROTOCOL_VERSION)?
+                .bytes(self.ties.node.as_bytes())?
+                .u64(self.ties.time_ms)?;
+            e.bytes(&self.ties.nonce)?
+                .bytes(self.ties.answer_key.as_bytes())?;
+            match &self.body {
+                Body::Forward { next, stamp, inner } => {
+                    e.u8(0)?.array(3)?;
+                    match next {
+                        Some(node) => e.bytes(node.as_bytes())?,
+                        None => e.null()?,
+                    };
+                    match stamp {
+                        Some(stamp) => e.bytes(stamp)?,
+                        None => e.null()?,
+                    };
+                    e.bytes(inner)?;
+                }
+                Body::LookUp(subject) => {
+                    e.u8(1)?.array(1)?;
+                    match subject {
+                        Subject::Wallet(wallet) => e.bytes(wallet.as_bytes())?,
+                        Subject::Key(key) => e.bytes(key.as_bytes())?,
+                    };
+                }
+                Body::Owner {
+                    fingerprint,
+                    request,
+                    signature,
+                } => {
+                    e.u8(2)?.array(3)?;
+                    e.bytes(fingerprint.as_bytes())?
+                        .bytes(request)?
+                        .bytes(signature)?;
+                }
+            }
+            Ok(())
+        })());
+        e.into_writer()
+    }
+}
+
+impl<'b> Command<'b> {
+    /// Reads a command; nothing is copied but what is short.
+    ///
+    /// # Errors
+    /// [`CodecError`] for malformed bytes, wrong lengths, and versions or kinds that are unknown.
+    pub fn decode(bytes: &'b [u8]) -> Result<Self, CodecError> {
+        let mut d = Decoder::new(bytes);
+        let more = array(&mut d, 7, "command")?;
+        let version = d.u32()?;
+        if version != PROTOCOL_VERSION {
+            return Err(CodecError::Unsupported {
+                what: "command version",
+                value: version.into(),
+            });
+        }
+        let ties = Ties {
+            node: NodeId::from_bytes(fixed(&mut d, "node")?),
+            time_ms: d.u64()?,
+            nonce: fixed(&mut d, "nonce")?,
+            answer_key: AnswerKey::from_bytes(fixed(&mut d, "answer key")?),
+        };
+        let kind = d.u64()?;
+        let body = match kind {
+            0 => {
+                let rest = array(&mut d, 3, "forward")?;
+                let next = optional(&mut d, |d| Ok(NodeId::from_bytes(fixed(d, "next node")?)))?;
+                let stamp = optional(&mut d, |d| fixed(d, "stamp"))?;
+                let inner = d.bytes()?;
+                skip(&mut d, rest)?;
+                Body::Forward { next, stamp, inner }
+            }
+            1 => {
+                let rest = array(&mut d, 1, "look-up")?;
+                let subject = match d.bytes()? {
+                    b if b.len() == 8 => Subject::Key(KeyId::from_bytes(
+                        b.try_into().map_err(|_| CodecError::Length("key ID"))?,
+                    )),
+                    b => Subject::Wallet(WalletAddress::from_bytes(
+                        b.try_into()
+                            .map_err(|_| CodecError::Length("look-up subject"))?,
+                    )),
+                };
+                skip(&mut d, rest)?;
+                Body::LookUp(subject)
+            }
+            2 => {
+                let rest = array(&mut d, 3, "owner command")?;
+                let fingerprint = request::fingerprint(&mut d)?;
+                let request = d.bytes()?;
+                let signature = fixed(&mut d, "signature")?;
+                skip(&mut d, rest)?;
+                Body::Owner {
+                    fingerprint,
+                    request,
+                    signature,
+                }
+            }
+            value => {
+                return Err(CodecError::Unsupported {
+                    what: "command kind",
+                    value,
+                });
+            }
+        };
+        finish(&mut d, more, "command")?;
+        Ok(Self { ties, body })
+    }
+}
+
+fn skip(d: &mut Decoder<'_>, more: u64) -> Result<(), CodecError> {
+    for _ in 0..more {
+        d.skip()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ties() -> Ties {
+        Ties {
+            node: NodeId::from_bytes([1; 20]),
+            time_ms: 1_800_000_000_000,
+            nonce: [2; 16],
+            answer_key: AnswerKey::from_bytes([3; 32]),
+        }
+    }
+
+    #[test]
+    fn forward_adds_less_than_its_stated_overhead() {
+        let inner = vec![9; 70_000];
+        let body = Body::Forward {
+            next: Some(NodeId::from_bytes([4; 20])),
+            stamp: Some([5; 48]),
+            inner: &inner,
+        };
+        let bytes = Command { ties: ties(), body }.encode();
+        assert!(
+            bytes.len() <= inner.len() + FORWARD_OVERHEAD_BYTES,
+            "{}",
+            bytes.len() - inner.len()
+        );
+        let back = Command::decode(&bytes).unwrap();
+        assert!(matches!(back.body, Body::Forward { inner: i, stamp: Some(_), .. } if i == inner));
+    }
+
+    #[test]
+    fn command_with_bytes_after_it_is_refused() {
+        let mut bytes = Command {
+            ties: ties(),
+            body: Body::LookUp(Subject::Key(KeyId::from_bytes([1; 8]))),
+        }
+        .encode();
+        assert!(Command::decode(&bytes).is_ok());
+        bytes.push(0);
+        assert!(Command::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn command_of_another_version_says_so() {
+        let mut bytes = Command {
+            ties: ties(),
+            body: Body::LookUp(Subject::Wallet(WalletAddress::from_bytes([1; 20]))),
+        }
+        .encode();
+        bytes[1] = 2;
+        assert!(matches!(
+            Command::decode(&bytes),
+            Err(CodecError::Unsupported {
+                what: "command version",
+                value: 2
+            })
+        ));
+    }
+
+    #[test]
+    fn owner_message_changes_with_every_tie() {
+        let base = owner_message(&ties(), b"x");
+        let mut others = Vec::new();
+        for i in 0..4 {
+            let mut t = ties();
+            match i {
+                0 => t.node = NodeId::from_bytes([7; 20]),
+                1 => t.time_ms += 1,
+                2 => t.nonce[0] ^= 1,
+                _ => t.answer_key = AnswerKey::from_bytes([8; 32]),
+            }
+            others.push(owner_message(&t, b"x"));
+        }
+        others.push(owner_message(&ties(), b"y"));
+        assert!(others.iter().all(|o| *o != base));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Command::decode(&bytes);
+            let _ = Request::decode(&bytes);
+        }
+    }
+}

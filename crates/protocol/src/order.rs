@@ -1,0 +1,134 @@
+//! Order within a sender's session: a message that overtook another waits for it, for a while.
+
+use std::collections::BTreeMap;
+
+/// How long a message waits for the ones before it.
+pub const GAP_WAIT_MS: u64 = 30_000;
+/// Messages of one session that wait at most; one more and the gap is given up.
+const MAX_WAITING: usize = 256;
+
+/// What is ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready<T> {
+    /// The next message.
+    Message(T),
+    /// This many messages before the next one did not come in time.
+    Gap(u64),
+}
+
+/// Puts the messages of one sender session in order.
+#[derive(Debug)]
+pub struct Reorder<T> {
+    next: u64,
+    waiting: BTreeMap<u64, (u64, T)>,
+}
+
+impl<T> Reorder<T> {
+    /// Expects sequence number `next` next (0 for a session not met before).
+    #[must_use]
+    pub fn expecting(next: u64) -> Self {
+        Self {
+            next,
+            waiting: BTreeMap::new(),
+        }
+    }
+
+    /// The sequence number expected next.
+    #[must_use]
+    pub fn expected(&self) -> u64 {
+        self.next
+    }
+
+    /// Takes a message; a late one (before what is expected) is ready at once, out of order.
+    pub fn push(&mut self, sequence: u64, message: T, now_ms: u64) -> Vec<Ready<T>> {
+        if sequence < self.next {
+            return vec![Ready::Message(message)];
+        }
+        self.waiting.insert(sequence, (now_ms, message));
+        let mut ready = self.in_order();
+        if self.waiting.len() > MAX_WAITING {
+            ready.extend(self.give_up());
+        }
+        ready
+    }
+
+    /// Gives up gaps that were waited for long enough.
+    pub fn poll(&mut self, now_ms: u64) -> Vec<Ready<T>> {
+        let mut ready = Vec::new();
+        while self
+            .deadline_ms()
+            .is_some_and(|deadline| deadline <= now_ms)
+        {
+            ready.extend(self.give_up());
+        }
+        ready
+    }
+
+    /// When [`Self::poll`] next has something to do.
+    #[must_use]
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.waiting
+            .values()
+            .map(|(since, _)| since.saturating_add(GAP_WAIT_MS))
+            .min()
+    }
+
+    fn in_order(&mut self) -> Vec<Ready<T>> {
+        let mut ready = Vec::new();
+        while let Some((_, message)) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            ready.push(Ready::Message(message));
+        }
+        ready
+    }
+
+    fn give_up(&mut self) -> Vec<Ready<T>> {
+        let Some(first) = self.waiting.keys().next().copied() else {
+            return Vec::new();
+        };
+        let mut ready = vec![Ready::Gap(first - self.next)];
+        self.next = first;
+        ready.extend(self.in_order());
+        ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn message_that_overtook_another_waits_for_it() {
+        let mut order = Reorder::expecting(0);
+        assert_eq!(order.push(1, 'b', 0), []);
+        assert_eq!(
+            order.push(0, 'a', 10),
+            [Ready::Message('a'), Ready::Message('b')]
+        );
+    }
+
+    #[test]
+    fn gap_that_stays_shows_as_a_gap_after_thirty_seconds() {
+        let mut order = Reorder::expecting(0);
+        assert_eq!(order.push(2, 'c', 0), []);
+        assert_eq!(order.poll(GAP_WAIT_MS - 1), []);
+        assert_eq!(
+            order.poll(GAP_WAIT_MS),
+            [Ready::Gap(2), Ready::Message('c')]
+        );
+        assert_eq!(order.push(0, 'a', GAP_WAIT_MS), [Ready::Message('a')]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_message_comes_out_once_and_what_was_in_time_in_order(order in Just((0u64..60).collect::<Vec<_>>()).prop_shuffle()) {
+            let mut reorder = Reorder::expecting(0);
+            let mut out = Vec::new();
+            for n in &order {
+                out.extend(reorder.push(*n, *n, 5));
+            }
+            prop_assert_eq!(out, (0..60).map(Ready::Message).collect::<Vec<_>>());
+        }
+    }
+}
