@@ -127,14 +127,19 @@ impl Mnemonic {
     /// # Errors
     /// [`MnemonicError::NoSuchWallet`] for an index of 2³¹ or greater.
     pub fn wallet(&self, index: u32) -> Result<WalletKey, MnemonicError> {
-        let no_such_wallet = |_| MnemonicError::NoSuchWallet(index);
-        let mut key = XPrv::new(self.seed.as_slice()).map_err(no_such_wallet)?;
-        for (number, hardened) in ETHEREUM_ACCOUNT.into_iter().chain([(index, false)]) {
-            let child = ChildNumber::new(number, hardened).map_err(no_such_wallet)?;
-            key = key.derive_child(child).map_err(no_such_wallet)?;
-        }
+        let path = ETHEREUM_ACCOUNT.into_iter().chain([(index, false)]);
+        let key =
+            derive(self.seed.as_slice(), path).map_err(|_| MnemonicError::NoSuchWallet(index))?;
         Ok(WalletKey::from_secret(key.private_key().clone()))
     }
+}
+
+/// Follows a path of child numbers, each hardened or not, from the master key of `seed` (BIP-32).
+fn derive(seed: &[u8], path: impl IntoIterator<Item = (u32, bool)>) -> bip32::Result<XPrv> {
+    path.into_iter()
+        .try_fold(XPrv::new(seed)?, |key, (number, hardened)| {
+            key.derive_child(ChildNumber::new(number, hardened)?)
+        })
 }
 
 fn error_of(error: bip39::Error) -> MnemonicError {
@@ -156,3 +161,6 @@ impl fmt::Debug for Mnemonic {
         f.debug_struct("Mnemonic").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
