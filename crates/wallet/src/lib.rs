@@ -35,6 +35,7 @@ mod certificate;
 mod contact;
 mod fingerprint;
 mod key;
+pub mod keystore;
 mod mnemonic;
 mod secret_certificate;
 mod signature;
