@@ -174,11 +174,7 @@ fn decode_route(
                 .map_err(|_| ForeignLog)?;
             Ok(routes
                 .into_iter()
-                .filter(|signed| {
-                    signed
-                        .verify(registries.chain_id, registries.route)
-                        .is_ok()
-                })
+                .filter(|signed| signed.verify(registries.chain_id, registries.route).is_ok())
                 .map(|signed| LedgerEvent::RouteSet(signed.route))
                 .collect())
         }
@@ -253,10 +249,7 @@ mod tests {
     #[test]
     fn log_of_a_foreign_contract_or_shape_is_refused() {
         let log = batch_log(vec![signed_route(&key(1), 1, 1_000)]);
-        assert_eq!(
-            decode(&REGISTRIES, key(1).address(), &log),
-            Err(ForeignLog)
-        );
+        assert_eq!(decode(&REGISTRIES, key(1).address(), &log), Err(ForeignLog));
         let cut = LogData::new_unchecked(log.topics().to_vec(), log.data.slice(0..100));
         assert_eq!(decode(&REGISTRIES, ROUTE_REGISTRY, &cut), Err(ForeignLog));
         let bare = LogData::new_unchecked(Vec::new(), log.data.clone());

@@ -16,11 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use wallet::{KeyId, WalletAddress};
 
-use crate::{
-    network::NetworkFile,
-    node::NodeRecord,
-    route::RouteRecord,
-};
+use crate::{network::NetworkFile, node::NodeRecord, route::RouteRecord};
 
 mod node_set;
 mod route_table;
@@ -101,11 +97,16 @@ pub enum IndexError {
     /// The file holds what this crate never writes.
     #[error("the index is damaged ({0}): delete it, it will be read from the chain again")]
     Corrupt(&'static str),
+    /// The program is shutting down.
+    #[error("the work on the index was interrupted")]
+    Interrupted,
     /// The file is of another chain, other contracts or another start block.
     #[error("the index is of another network: delete it or use another folder")]
     OtherNetwork,
     /// The file is of a format that this program doesn't know.
-    #[error("the index has format {found}, which this program doesn't know: delete it, it will be read from the chain again")]
+    #[error(
+        "the index has format {found}, which this program doesn't know: delete it, it will be read from the chain again"
+    )]
     UnknownFormat {
         /// The format found.
         found: i64,
@@ -225,12 +226,7 @@ impl Index {
         self.write(|store| store.advance(revision, advance))
     }
 
-    pub(crate) fn touch(
-        &self,
-        revision: i64,
-        head: u64,
-        at_s: u64,
-    ) -> Result<Written, IndexError> {
+    pub(crate) fn touch(&self, revision: i64, head: u64, at_s: u64) -> Result<Written, IndexError> {
         self.write(|store| store.touch(revision, head, at_s))
     }
 

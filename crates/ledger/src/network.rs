@@ -217,7 +217,17 @@ impl NetworkFile {
             "name",
             "must be 1 to 64 letters, digits, '-', '_' or '.'",
         )?;
-        require(self.chain_id != 0, "chain_id", "must not be zero")?;
+        // EIP-2294 bounds it likewise.
+        require(
+            (1..=i64::MAX as u64).contains(&self.chain_id),
+            "chain_id",
+            "must be between 1 and 2^63 - 1",
+        )?;
+        require(
+            i64::try_from(self.start_block).is_ok(),
+            "start_block",
+            "must be below 2^63",
+        )?;
         require(
             (1..=MAX_RPC_URLS).contains(&self.rpc_urls.len()),
             "rpc_urls",
@@ -363,12 +373,13 @@ mod tests {
 
     #[test]
     fn network_file_out_of_bounds_is_refused_by_field() {
-        let cases: [(&str, fn(&mut NetworkFile)); 8] = [
+        let cases: [(&str, fn(&mut NetworkFile)); 9] = [
             ("name", |file| file.name = "a b".into()),
             ("chain_id", |file| {
                 file.chain_id = 0;
                 file.dev = None;
             }),
+            ("start_block", |file| file.start_block = u64::MAX),
             ("rpc_urls", |file| file.rpc_urls.clear()),
             ("rpc_urls", |file| file.rpc_urls = vec!["ftp://x".into()]),
             ("confirmations", |file| file.confirmations = 1_001),

@@ -157,7 +157,11 @@ pub(crate) fn check_particulars(
         return Err(NodeError::ProfileLength(profile.len()));
     }
     // They are shown in terminals and logs.
-    if endpoint.chars().chain(profile.chars()).any(char::is_control) {
+    if endpoint
+        .chars()
+        .chain(profile.chars())
+        .any(char::is_control)
+    {
         return Err(NodeError::ControlCharacter);
     }
     Ok(())

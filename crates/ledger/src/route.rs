@@ -103,7 +103,11 @@ impl RouteRecord {
         if !(1..=MAX_MAILBOXES).contains(&self.mailboxes.len()) {
             return Err(RouteError::MailboxCount(self.mailboxes.len()));
         }
-        if self.mailboxes.iter().any(|node| node.as_bytes() == &[0; 20]) {
+        if self
+            .mailboxes
+            .iter()
+            .any(|node| node.as_bytes() == &[0; 20])
+        {
             return Err(RouteError::ZeroMailbox);
         }
         if self.sequence == 0 {

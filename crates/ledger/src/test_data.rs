@@ -2,7 +2,7 @@
 
 use wallet::{Fingerprint, KeyId, WalletAddress, WalletKey};
 
-use crate::{NodeStatement, RouteRecord, SignedRoute};
+use crate::{Contracts, NetworkFile, NodeStatement, RouteRecord, SignedRoute};
 
 pub(crate) const CHAIN: u64 = 31_337;
 pub(crate) const NODE_REGISTRY: WalletAddress = WalletAddress::from_bytes([0xa1; 20]);
@@ -46,5 +46,24 @@ pub(crate) fn statement(operator: WalletAddress, nonce: u64) -> NodeStatement {
         profile: "plain".into(),
         nonce,
         deadline_s: 2_000_000_000,
+    }
+}
+
+pub(crate) fn network() -> NetworkFile {
+    NetworkFile {
+        version: 1,
+        name: "test".into(),
+        chain_id: CHAIN,
+        rpc_urls: vec!["http://127.0.0.1:1".into()],
+        contracts: Contracts {
+            node_registry: NODE_REGISTRY,
+            route_registry: ROUTE_REGISTRY,
+        },
+        start_block: 0,
+        confirmations: 0,
+        bootstrap: Vec::new(),
+        plain_intake_path: None,
+        stamp_effort: 0,
+        dev: None,
     }
 }

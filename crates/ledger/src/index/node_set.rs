@@ -1,9 +1,6 @@
 //! The active nodes in memory: replaced as a whole when one of them changes.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use wallet::WalletAddress;
 

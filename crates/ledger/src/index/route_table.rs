@@ -356,12 +356,7 @@ fn row_at<'a>(slots: &[Slot], arena: &'a [u8], slot: u32) -> Option<(WalletAddre
 }
 
 /// The key under which the route in `slot` is in the contest for `id`.
-fn claim_key(
-    slots: &[Slot],
-    arena: &[u8],
-    slot: u32,
-    id: [u8; 8],
-) -> Option<(u64, WalletAddress)> {
+fn claim_key(slots: &[Slot], arena: &[u8], slot: u32, id: [u8; 8]) -> Option<(u64, WalletAddress)> {
     let (wallet, row) = row_at(slots, arena, slot)?;
     let mut key_ids = RouteRow::read(row)?.set?.key_ids();
     let (_, age) = key_ids.find(|(known, _)| *known.as_bytes() == id)?;

@@ -93,7 +93,9 @@ impl<'a> RouteRow<'a> {
 
 impl<'a> SetRoute<'a> {
     pub(super) fn mailboxes(&self) -> impl Iterator<Item = WalletAddress> + 'a {
-        self.mailboxes.iter().map(|it| WalletAddress::from_bytes(*it))
+        self.mailboxes
+            .iter()
+            .map(|it| WalletAddress::from_bytes(*it))
     }
 
     /// Key IDs with their ages.
@@ -111,7 +113,11 @@ impl<'a> SetRoute<'a> {
 }
 
 /// Writes the row of a route that was set at `position` (an [`age`]) in place of `old`.
-pub(super) fn write_route(route: &RouteRecord, old: Option<&RouteRow<'_>>, position: u64) -> Vec<u8> {
+pub(super) fn write_route(
+    route: &RouteRecord,
+    old: Option<&RouteRow<'_>>,
+    position: u64,
+) -> Vec<u8> {
     let old = old.and_then(|old| old.set);
     let age_of = |id: &KeyId| {
         let mut known = old.iter().flat_map(SetRoute::key_ids);

@@ -516,9 +516,7 @@ fn apply(tx: &Transaction<'_>, event: &Positioned, undoable: bool) -> Result<(),
         }
         LedgerEvent::NodeLeft { .. } => None,
         LedgerEvent::RouteSet(route) if is_stale(route.sequence) => return Ok(()),
-        LedgerEvent::RouteSet(route) => {
-            Some(row::write_route(route, old_route.as_ref(), position))
-        }
+        LedgerEvent::RouteSet(route) => Some(row::write_route(route, old_route.as_ref(), position)),
         LedgerEvent::RouteCleared { sequence, .. } if is_stale(*sequence) => return Ok(()),
         LedgerEvent::RouteCleared { sequence, .. } => Some(row::write_cleared(*sequence)),
     };

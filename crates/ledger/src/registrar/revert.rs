@@ -1,0 +1,229 @@
+//! Why a contract refused, in words.
+
+use alloy::{primitives::U256, sol_types::SolInterface};
+use wallet::WalletAddress;
+
+use crate::contracts::{
+    NodeRegistry::NodeRegistryErrors as Node, RouteRegistry::RouteRegistryErrors as Route,
+};
+
+/// Why a contract refused a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Revert {
+    /// The node is listed already, active or unbonding.
+    #[error("node {node} is registered already")]
+    NodeAlreadyRegistered {
+        /// The node.
+        node: WalletAddress,
+    },
+    /// The node is not in the active set.
+    #[error("node {node} is not active")]
+    NodeNotActive {
+        /// The node.
+        node: WalletAddress,
+    },
+    /// There is nothing to withdraw.
+    #[error("node {node} is not unbonding")]
+    NodeNotUnbonding {
+        /// The node.
+        node: WalletAddress,
+    },
+    /// The paying wallet does not operate the node.
+    #[error("wallet {caller} is not the operator of node {node}")]
+    NotOperator {
+        /// The node.
+        node: WalletAddress,
+        /// The paying wallet.
+        caller: WalletAddress,
+    },
+    /// The stake is below the least.
+    #[error("a stake of {sent_wei} wei is below the least, {required_wei} wei")]
+    InsufficientStake {
+        /// The stake sent, wei.
+        sent_wei: u128,
+        /// The least stake, wei.
+        required_wei: u128,
+    },
+    /// The unbonding period is not over.
+    #[error("the stake is locked until {release_s} (Unix seconds)")]
+    StakeLocked {
+        /// Unix second from which it can be withdrawn.
+        release_s: u64,
+    },
+    /// The signature's deadline has passed: the block's time is later.
+    #[error("the signature was good until {deadline_s} (Unix seconds): sign anew, check the clock")]
+    SignatureExpired {
+        /// Its last Unix second.
+        deadline_s: u64,
+    },
+    /// The signature is not by this wallet over these values, nonce included.
+    #[error("the signature is not by {wallet} over these values")]
+    InvalidSignature {
+        /// The wallet that should have signed.
+        wallet: WalletAddress,
+    },
+    /// The route's sequence is not above the wallet's last one.
+    #[error("sequence {sequence} is not above the wallet's last one, {current}")]
+    StaleSequence {
+        /// The sequence sent.
+        sequence: u64,
+        /// The wallet's last one.
+        current: u64,
+    },
+    /// The route is void already.
+    #[error("the route is void since {expiry_s} (Unix seconds)")]
+    RouteExpired {
+        /// Its expiry, Unix seconds.
+        expiry_s: u64,
+    },
+    /// Only active nodes announce batches.
+    #[error("{caller} is not an active node")]
+    NotActiveNode {
+        /// The paying wallet.
+        caller: WalletAddress,
+    },
+    /// No batch with this root was announced.
+    #[error("no batch with this root was announced")]
+    UnknownBatchRoot,
+    /// Another error of the contracts.
+    #[error("{name}")]
+    Other {
+        /// The error with its arguments.
+        name: String,
+    },
+    /// The contract's words, by `revert("…")`.
+    #[error("{0}")]
+    Said(String),
+    /// The chain gave no reason, or one that is unknown here.
+    #[error("no reason was given")]
+    Unexplained,
+}
+
+/// Longest reason that is kept, characters.
+const MAX_REASON_CHARS: usize = 256;
+
+impl Revert {
+    /// Reads the data of a revert.
+    pub(super) fn decode(data: &[u8]) -> Self {
+        if let Ok(error) = Node::abi_decode_validate(data) {
+            return Self::of_node_registry(error);
+        }
+        if let Ok(error) = Route::abi_decode_validate(data) {
+            return Self::of_route_registry(error);
+        }
+        match alloy::sol_types::decode_revert_reason(data) {
+            Some(reason) => Self::Said(bounded(&reason)),
+            None => Self::Unexplained,
+        }
+    }
+
+    fn of_node_registry(error: Node) -> Self {
+        match error {
+            Node::NodeAlreadyRegistered(it) => Self::NodeAlreadyRegistered {
+                node: wallet(it.node),
+            },
+            Node::NodeNotActive(it) => Self::NodeNotActive {
+                node: wallet(it.node),
+            },
+            Node::NodeNotUnbonding(it) => Self::NodeNotUnbonding {
+                node: wallet(it.node),
+            },
+            Node::NotOperator(it) => Self::NotOperator {
+                node: wallet(it.node),
+                caller: wallet(it.caller),
+            },
+            Node::InsufficientStake(it) => Self::InsufficientStake {
+                sent_wei: it.sent.saturating_to(),
+                required_wei: it.required.saturating_to(),
+            },
+            Node::StakeLocked(it) => Self::StakeLocked {
+                release_s: it.releaseTime,
+            },
+            Node::SignatureExpired(it) => Self::SignatureExpired {
+                deadline_s: U256::saturating_to(&it.deadline),
+            },
+            Node::InvalidNodeSignature(it) => Self::InvalidSignature {
+                wallet: wallet(it.node),
+            },
+            other => Self::Other {
+                name: bounded(&format!("{other:?}")),
+            },
+        }
+    }
+
+    fn of_route_registry(error: Route) -> Self {
+        match error {
+            Route::StaleSequence(it) => Self::StaleSequence {
+                sequence: it.sequence,
+                current: it.current,
+            },
+            Route::RouteExpired(it) => Self::RouteExpired {
+                expiry_s: it.expiry,
+            },
+            Route::SignatureExpired(it) => Self::SignatureExpired {
+                deadline_s: it.deadline,
+            },
+            Route::InvalidSignature(it) => Self::InvalidSignature {
+                wallet: wallet(it.wallet),
+            },
+            Route::NotActiveNode(it) => Self::NotActiveNode {
+                caller: wallet(it.caller),
+            },
+            Route::UnknownBatchRoot(_) => Self::UnknownBatchRoot,
+            other => Self::Other {
+                name: bounded(&format!("{other:?}")),
+            },
+        }
+    }
+}
+
+fn wallet(address: alloy::primitives::Address) -> WalletAddress {
+    WalletAddress::from_bytes(address.into())
+}
+
+fn bounded(reason: &str) -> String {
+    (reason.chars())
+        .filter(|char| !char.is_control())
+        .take(MAX_REASON_CHARS)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::sol_types::{Revert as Words, SolError};
+
+    use super::*;
+    use crate::contracts::RouteRegistry;
+
+    #[test]
+    fn revert_of_a_contract_is_named() {
+        let data = RouteRegistry::StaleSequence {
+            sequence: 3,
+            current: 5,
+        };
+        let revert = Revert::decode(&data.abi_encode());
+        assert_eq!(
+            revert,
+            Revert::StaleSequence {
+                sequence: 3,
+                current: 5
+            }
+        );
+        let other = Revert::decode(&RouteRegistry::ZeroKeyId {}.abi_encode());
+        assert!(other.to_string().contains("ZeroKeyId"), "{other}");
+    }
+
+    #[test]
+    fn revert_in_words_is_kept_without_control_characters() {
+        let data = Words::from("no\u{1b}pe").abi_encode();
+        let said = Revert::decode(&data).to_string();
+        assert!(said.contains("nope"), "{said}");
+    }
+
+    #[test]
+    fn revert_of_unknown_bytes_is_unexplained() {
+        assert_eq!(Revert::decode(&[]), Revert::Unexplained);
+        assert_eq!(Revert::decode(&[0xff; 3]), Revert::Unexplained);
+    }
+}
