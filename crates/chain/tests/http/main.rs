@@ -1,0 +1,12 @@
+//! The chain as its users meet it: through JSON-RPC over HTTP, raw and by alloy.
+
+mod access;
+mod contracts;
+mod durability;
+mod fees;
+mod filters;
+mod fixture;
+mod intervals;
+mod reorgs;
+mod requests;
+mod transactions;
