@@ -1,0 +1,327 @@
+//! Carries a packet or a command to a node and brings back what that node says.
+//!
+//! This is the one place that knows how often to try again and why: another entry when the entry
+//! fails, another relay when the relay does, a fresh layer when a clock was wrong, a stamp when one is
+//! asked for. Nothing is ever sent twice in the same layer.
+//!
+//! What comes back is only as good as who said it. An answer sealed by the target itself is final. A
+//! refusal that a node on the way could have made up has to come through two of them.
+
+mod attempt;
+mod stamping;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use packet::Packet;
+use protocol::NodeId;
+use protocol::answer::{Answer, Refusal};
+use protocol::command::Subject;
+use rand::Rng as _;
+
+use crate::carrier::OwnerKeys;
+use crate::clock::Clocks;
+use crate::directory::{Directory, Node};
+use crate::path::{self, Entries, PathError, Tried};
+use crate::transport::{ExchangeError, Reply, Stream, Transport};
+use attempt::{Attempt, Heard, Paid, Speaker};
+
+pub use attempt::CommandError;
+pub use stamping::StampingError;
+
+/// Paths tried for one load and target.
+const MAX_ATTEMPTS: usize = 6;
+/// Fresh layers made because of clocks for one load and target.
+const MAX_CLOCK_CORRECTIONS: usize = 3;
+/// Stamps minted for one load and target: what is asked may have risen meanwhile.
+const MAX_STAMPS: usize = 2;
+/// Nodes on the way that have to agree on a refusal before it is believed.
+const WITNESSES: usize = 2;
+/// First wait after a node was busy; doubles with each further one, with jitter.
+const BUSY_WAIT: Duration = Duration::from_millis(150);
+/// Longest wait.
+const MAX_BUSY_WAIT: Duration = Duration::from_secs(4);
+
+/// What is to be carried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Load<'a> {
+    /// An end-to-end packet, to be stored.
+    Packet(&'a Packet),
+    /// A question for somebody's certificate.
+    LookUp(Subject),
+    /// A request by the owner of an account: CBOR of a `Request`.
+    Owner(OwnerKeys<'a>, &'a [u8]),
+}
+
+/// How to get there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Entry, relay, target.
+    Relayed,
+    /// Entry, then the target, in a layer for the target. The entry is never the target.
+    Entry,
+    /// The same for exchanges that promise no privacy: the entry may be the target.
+    Direct,
+    /// The packet as it is, routed by its key ID; promises no privacy either.
+    Blind,
+}
+
+/// A load, where it goes and what it may cost.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Errand<'a> {
+    pub(crate) load: Load<'a>,
+    /// None: routed by key ID, or broadcast.
+    pub(crate) target: Option<&'a Arc<Node>>,
+    pub(crate) way: Way,
+    /// Ask for a stream.
+    pub(crate) stream: bool,
+    /// Stamp that is sent from the start.
+    pub(crate) effort: Option<u32>,
+    /// Largest effort that is paid for a stamp.
+    pub(crate) max_effort: u32,
+}
+
+/// Why nothing was brought back.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CarryError {
+    /// There are too few nodes.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The command can't be made.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The stamp that was asked for is too dear or failed.
+    #[error(transparent)]
+    Stamp(#[from] StampingError),
+    /// No exchange with an entry worked.
+    #[error("none of the entry nodes could be used")]
+    Entry(#[source] ExchangeError),
+    /// Every path ended in a refusal.
+    #[error("not delivered: {0}")]
+    Refused(Refusal),
+    /// Nodes on the way answered what can't be.
+    #[error("a node on the way forged an answer")]
+    Forged,
+}
+
+/// Brings answers; borrowed from the network for one errand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Courier<'n> {
+    pub(crate) transport: &'n Transport,
+    pub(crate) directory: &'n Directory,
+    pub(crate) entries: &'n Entries,
+    pub(crate) clocks: &'n Clocks,
+}
+
+/// What the target gave.
+#[derive(Debug)]
+pub(crate) enum Brought {
+    /// An answer that is not a passing refusal.
+    Answer(Answer),
+    /// A stream and the key that opens its items.
+    Stream(Stream, protocol::answer::AnswerKey),
+}
+
+/// What has happened so far on an errand.
+#[derive(Debug, Default)]
+struct Course {
+    tried: Tried,
+    clock_corrections: usize,
+    stamps: usize,
+    busy: u32,
+    effort: Option<u32>,
+    /// The stamp of an end-to-end packet, which stays the same in each layer.
+    paid: Option<Paid>,
+    /// Refusals that nodes on the way may have made up.
+    unproven: Vec<Refusal>,
+    last: Option<CarryError>,
+}
+
+enum Next {
+    Done(Brought),
+    Again,
+}
+
+impl Courier<'_> {
+    /// Carries out an errand, trying several paths. `accept` looks at what is not a refusal, and at
+    /// [`Refusal::Superseded`], and says no to what is forged.
+    ///
+    /// # Errors
+    /// [`CarryError`]: the last and most telling reason.
+    pub(crate) async fn carry(
+        &self,
+        errand: &Errand<'_>,
+        accept: impl Fn(&Answer) -> bool,
+    ) -> Result<Brought, CarryError> {
+        let mut course = Course {
+            effort: errand.effort,
+            ..Course::default()
+        };
+        let limit = MAX_ATTEMPTS + MAX_CLOCK_CORRECTIONS + MAX_STAMPS;
+        for _ in 0..limit {
+            if course.tried.entries.len() + course.tried.relays.len() >= MAX_ATTEMPTS {
+                break;
+            }
+            if let Next::Done(brought) = self.once(errand, &mut course, &accept).await? {
+                return Ok(brought);
+            }
+        }
+        Err(course.last.unwrap_or(CarryError::Forged))
+    }
+
+    async fn once(
+        &self,
+        errand: &Errand<'_>,
+        course: &mut Course,
+        accept: &impl Fn(&Answer) -> bool,
+    ) -> Result<Next, CarryError> {
+        let nodes = self.directory.nodes();
+        let target = errand.target.map(|target| &**target);
+        let may_be_target = matches!(errand.way, Way::Direct | Way::Blind);
+        let entry = self
+            .entries
+            .choose(&nodes, target, may_be_target, &course.tried)?;
+        let relay = match errand.way {
+            Way::Relayed => {
+                let rng = &mut rand::thread_rng();
+                Some(path::choose_relay(
+                    &nodes,
+                    &entry,
+                    target,
+                    &course.tried.relays,
+                    rng,
+                )?)
+            }
+            _ => None,
+        };
+        let attempt = Attempt::make(
+            errand,
+            relay.as_ref(),
+            course.effort,
+            &mut course.paid,
+            self.clocks,
+        )
+        .await?;
+        let asked = self
+            .transport
+            .ask(&entry, attempt.header(errand.stream), attempt.outer())
+            .await;
+        let answer = match asked {
+            Ok(Reply::Answer(answer)) => answer,
+            Ok(Reply::Stream(stream)) => {
+                self.entries.worked(&entry.id);
+                return Ok(Next::Done(Brought::Stream(stream, attempt.innermost_key())));
+            }
+            Err(ExchangeError::TooLarge) => return Err(CarryError::Refused(Refusal::TooLarge)),
+            Err(error) => {
+                tracing::debug!(target: "client::carry", %error, "entry failed");
+                self.entries.failed(entry.id);
+                course.tried.entries.push(entry.id);
+                course.last = Some(CarryError::Entry(error));
+                return Ok(Next::Again);
+            }
+        };
+        self.entries.worked(&entry.id);
+        let via = relay.map_or(entry.id, |relay| relay.id);
+        let heard = attempt.open(answer);
+        self.consider(heard, &attempt, via, errand, course, accept)
+            .await
+    }
+
+    /// Decides what an answer means for the errand.
+    async fn consider(
+        &self,
+        heard: Heard,
+        attempt: &Attempt,
+        via: NodeId,
+        errand: &Errand<'_>,
+        course: &mut Course,
+        accept: &impl Fn(&Answer) -> bool,
+    ) -> Result<Next, CarryError> {
+        let Heard { answer, speaker } = heard;
+        // An acknowledgement proves itself; what a command is answered must come from its node.
+        let authentic = speaker == Speaker::Target || matches!(errand.load, Load::Packet(_));
+        let refusal = match answer {
+            Some(Answer::Refused(refusal)) => refusal,
+            Some(answer) if authentic && accept(&answer) => {
+                return Ok(Next::Done(Brought::Answer(answer)));
+            }
+            _ => {
+                course.another_way(errand, via, CarryError::Forged);
+                return Ok(Next::Again);
+            }
+        };
+        // Before the relay's word there is only the entry's about the relay.
+        let of_the_way = errand.way == Way::Relayed && speaker == Speaker::Entry;
+        match &refusal {
+            Refusal::Stale(time)
+                if course.clock_corrections < MAX_CLOCK_CORRECTIONS
+                    && attempt.verify_time(time) =>
+            {
+                course.clock_corrections += 1;
+                self.clocks.learn(time.node, time.time_ms);
+                course.last = Some(CarryError::Refused(refusal));
+                return Ok(Next::Again);
+            }
+            Refusal::StampRequired { effort } if course.stamps < MAX_STAMPS && !of_the_way => {
+                stamping::check(*effort, errand.max_effort)?;
+                course.stamps += 1;
+                course.effort = Some(*effort);
+                course.last = Some(CarryError::Refused(refusal));
+                return Ok(Next::Again);
+            }
+            Refusal::Busy | Refusal::Failed => {
+                tokio::time::sleep(busy_wait(course.busy)).await;
+                course.busy += 1;
+            }
+            Refusal::Superseded(_) => {
+                // The record in it proves itself, or not.
+                let answer = Answer::Refused(refusal);
+                if accept(&answer) {
+                    return Ok(Next::Done(Brought::Answer(answer)));
+                }
+                course.another_way(errand, via, CarryError::Forged);
+                return Ok(Next::Again);
+            }
+            Refusal::Stale(_) | Refusal::Replayed | Refusal::StampRequired { .. } => {}
+            _ if of_the_way => {}
+            _ => {
+                let agreed = course
+                    .unproven
+                    .iter()
+                    .filter(|said| same_kind(said, &refusal))
+                    .count()
+                    + 1;
+                if speaker == Speaker::Target || agreed >= WITNESSES {
+                    return Ok(Next::Done(Brought::Answer(Answer::Refused(refusal))));
+                }
+                course.unproven.push(refusal.clone());
+            }
+        }
+        course.another_way(errand, via, CarryError::Refused(refusal));
+        Ok(Next::Again)
+    }
+}
+
+impl Course {
+    /// Counts an attempt against the node that it went through and remembers why it failed.
+    fn another_way(&mut self, errand: &Errand<'_>, via: NodeId, error: CarryError) {
+        match errand.way {
+            Way::Relayed => self.tried.relays.push(via),
+            _ => self.tried.entries.push(via),
+        }
+        self.last = Some(error);
+    }
+}
+
+fn same_kind(a: &Refusal, b: &Refusal) -> bool {
+    std::mem::discriminant(a) == std::mem::discriminant(b)
+}
+
+fn busy_wait(before: u32) -> Duration {
+    let wait = BUSY_WAIT
+        .saturating_mul(1 << before.min(8))
+        .min(MAX_BUSY_WAIT);
+    wait.mul_f64(rand::thread_rng().gen_range(0.5..1.5))
+}

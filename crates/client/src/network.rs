@@ -1,0 +1,243 @@
+//! The network as a client sees it: nodes, entries, sessions and what was looked up.
+
+mod carrier;
+pub(crate) mod notes;
+
+pub use notes::NotesError;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::{Index, IndexError, NetworkFile, NodeRecord, SyncError, Syncer};
+use protocol::NodeId;
+use wallet::WalletAddress;
+
+use crate::carry::{CarryError, Courier};
+use crate::clock::Clocks;
+use crate::directory::{Directory, LedgerView, Node};
+use crate::look_up::Certificates;
+use crate::path::{Entries, PathError, propose_mailboxes};
+use crate::transport::{Bare, Transport};
+use notes::Notes;
+
+/// Nodes that open layers which a private path needs: relay and mailbox, and one that can be neither.
+const MIN_OPENERS: usize = 3;
+
+/// Why a network can't be opened or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetworkError {
+    /// The ledger's index can't be opened.
+    #[error("can't open the index of the ledger")]
+    Index(#[from] IndexError),
+    /// The client's notes can't be opened.
+    #[error("can't open the notes on the network")]
+    Notes(#[from] NotesError),
+    /// The ledger's follower can't be started.
+    #[error("can't follow the ledger")]
+    Syncer(#[from] SyncError),
+    /// Too few nodes became known in time.
+    #[error(
+        "only {known} nodes of the network are known, {MIN_OPENERS} are needed: is the ledger's RPC server reachable?"
+    )]
+    TooFewNodes {
+        /// Nodes known that can be relay or mailbox.
+        known: usize,
+    },
+}
+
+/// A network, open. Clones share it; it closes with the last of them.
+#[derive(Debug, Clone)]
+pub struct Network {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    file: NetworkFile,
+    directory: Directory,
+    entries: Entries,
+    transport: Transport,
+    clocks: Arc<Clocks>,
+    notes: Arc<Notes>,
+    certificates: Certificates,
+    /// Follows the ledger as long as the network is open.
+    follower: Option<tokio::task::AbortHandle>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(follower) = &self.follower {
+            follower.abort();
+        }
+    }
+}
+
+impl Network {
+    /// Opens a network: reads the index of its ledger under `home`, follows the ledger in the background
+    /// and loads the entries. Blocks on no network; needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`NetworkError`] where files under `home` can't be used.
+    pub async fn open(home: &Path, file: NetworkFile) -> Result<Self, NetworkError> {
+        let folder = folder(home, &file);
+        let for_index = file.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            notes::make_private_folder(&folder)?;
+            let notes = Notes::open(&folder.join("notes.db"))?;
+            let index = Index::open(&folder.join("index.db"), &for_index)?;
+            Ok::<_, NetworkError>((notes, index))
+        });
+        let (notes, index) = match opened.await {
+            Ok(opened) => opened?,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
+        let follower = follow(&file, &index)?;
+        Ok(Self::assemble(file, Arc::new(index), notes, Some(follower)))
+    }
+
+    pub(crate) fn assemble(
+        file: NetworkFile,
+        ledger: Arc<dyn LedgerView>,
+        notes: Notes,
+        follower: Option<tokio::task::AbortHandle>,
+    ) -> Self {
+        let clocks = Arc::new(Clocks::default());
+        let notes = Arc::new(notes);
+        Self {
+            inner: Arc::new(Inner {
+                directory: Directory::new(ledger, file.bootstrap.clone()),
+                entries: Entries::new(Arc::clone(&notes)),
+                transport: Transport::new(Bare, Arc::clone(&clocks)),
+                clocks,
+                notes,
+                certificates: Certificates::default(),
+                follower,
+                file,
+            }),
+        }
+    }
+
+    /// Waits until enough nodes are known for a private path.
+    ///
+    /// # Errors
+    /// [`NetworkError::TooFewNodes`] if that takes longer than `timeout`.
+    pub async fn ready(&self, timeout: Duration) -> Result<(), NetworkError> {
+        let mut changes = self.directory().changes();
+        let enough = async {
+            while self.directory().nodes().openers() < MIN_OPENERS {
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let waited = tokio::time::timeout(timeout, enough).await;
+        let known = self.directory().nodes().openers();
+        waited.map_err(|_| NetworkError::TooFewNodes { known })
+    }
+
+    /// The network file that this was opened with.
+    #[must_use]
+    pub fn file(&self) -> &NetworkFile {
+        &self.inner.file
+    }
+
+    /// The nodes that the ledger lists, ordered by address.
+    #[must_use]
+    pub fn nodes(&self) -> Arc<[NodeRecord]> {
+        self.directory().records()
+    }
+
+    /// The live route of a wallet on the ledger, from the index.
+    #[must_use]
+    pub fn route(&self, wallet: &WalletAddress) -> Option<ledger::RouteRecord> {
+        self.directory().route(wallet)
+    }
+
+    /// Names mailboxes of this home's wallets: none of them is used as an entry from now on.
+    ///
+    /// **Invariant** of the caller: called with all of them before anything is sent or collected.
+    pub fn exclude_as_entries(&self, mailboxes: impl IntoIterator<Item = NodeId>) {
+        self.inner.entries.exclude(mailboxes);
+    }
+
+    /// Proposes up to `count` mailboxes for a wallet: at random, no entries of this client and of
+    /// different operators as far as there are enough nodes.
+    #[must_use]
+    pub fn propose_mailboxes(&self, count: usize) -> Vec<NodeId> {
+        let nodes = self.directory().nodes();
+        if let Err(error) = self.inner.entries.renew(&nodes) {
+            tracing::warn!(target: "client::path", %error, "entries can't be kept");
+        }
+        propose_mailboxes(&nodes, &self.inner.entries.ids(), count)
+    }
+
+    /// The entries in use and in reserve.
+    #[must_use]
+    pub fn entries(&self) -> Vec<NodeId> {
+        self.inner.entries.ids()
+    }
+
+    pub(crate) fn directory(&self) -> &Directory {
+        &self.inner.directory
+    }
+
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.inner.certificates
+    }
+
+    pub(crate) fn courier(&self) -> Courier<'_> {
+        let Inner {
+            directory,
+            entries,
+            transport,
+            clocks,
+            ..
+        } = &*self.inner;
+        Courier {
+            transport,
+            directory,
+            entries,
+            clocks,
+        }
+    }
+
+    pub(crate) fn node(&self, id: &NodeId) -> Option<Arc<Node>> {
+        self.directory().nodes().node(id)
+    }
+
+    /// A node that something is to be asked of.
+    pub(crate) fn known(&self, id: &NodeId) -> Result<Arc<Node>, CarryError> {
+        self.node(id)
+            .ok_or(CarryError::Path(PathError::UnknownMailbox(*id)))
+    }
+
+    pub(crate) fn stamp_effort(&self) -> u32 {
+        self.inner.file.stamp_effort.max(1)
+    }
+
+    /// Notes a certificate's sequence and returns the highest seen of its wallet.
+    pub(crate) async fn note_sequence(
+        &self,
+        wallet: WalletAddress,
+        sequence: u64,
+    ) -> Result<u64, NotesError> {
+        let notes = Arc::clone(&self.inner.notes);
+        match tokio::task::spawn_blocking(move || notes.raise_sequence(&wallet, sequence)).await {
+            Ok(raised) => raised,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}
+
+/// Where a network's files lie.
+fn folder(home: &Path, file: &NetworkFile) -> PathBuf {
+    home.join("networks").join(&file.name)
+}
+
+/// Starts to follow the ledger.
+fn follow(file: &NetworkFile, index: &Index) -> Result<tokio::task::AbortHandle, NetworkError> {
+    let syncer = Syncer::new(index.clone(), file)?;
+    Ok(tokio::spawn(syncer.run(std::future::pending())).abort_handle())
+}
