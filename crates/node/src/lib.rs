@@ -1,1 +1,213 @@
-//! node
+//! The daemon of a CONET node: it forwards packets by the key ID they show, keeps mailboxes, and opens
+//! only the layers that are sealed to itself.
+//!
+//! The folders are the way of a packet: it comes in at `intake` (a client's exchange) or `links`
+//! (another node), `forward` decides and carries it on, `mailbox` stores and delivers it.
+//!
+//! **Invariant**: nothing on that way asks a ledger; the index of the `ledger` crate is synced beside
+//! it. **Invariant**: no log line at `info` or above names a wallet, a key ID, a node or an address.
+//!
+//! [`run`] is the whole interface; [`NodeConfig`] and [`NodeKeys`] are what it needs.
+
+mod admin;
+mod ceiling;
+mod clock;
+mod config;
+mod forward;
+mod intake;
+mod links;
+mod mailbox;
+mod metrics;
+mod routes;
+mod tables;
+
+pub use config::{MailboxConfig, NodeConfig, NodeKeys};
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::mailbox::{LogConfig, LogStore};
+use ledger::{Index, Syncer};
+use protocol::freshness::Freshness;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::now_ms;
+use crate::config::{DRAIN_TIMEOUT, MAX_NONCES};
+use crate::forward::{Router, RouterParts};
+use crate::intake::{Bare, Intake, Sessions};
+use crate::links::{Links, Local};
+use crate::mailbox::{Accounts, MailboxParts, Mailboxes};
+use crate::metrics::Metrics;
+use crate::routes::RouteSubmitter;
+use crate::tables::{Ledger, NodeTables};
+
+/// How often sessions, queues and accounts are looked through for what is past its time.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
+
+/// Why a node could not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The data directory or a file in it can't be used.
+    #[error("can't use {path}: {source}")]
+    Files {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A port is taken or not allowed.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// The address asked for.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The index of the ledger can't be opened.
+    #[error("can't open the ledger's index")]
+    Index(#[from] ledger::IndexError),
+    /// The ledger can't be spoken to at all.
+    #[error("can't follow the ledger")]
+    Sync(#[from] ledger::SyncError),
+    /// The mailboxes' store can't be opened.
+    #[error("can't open the mailboxes")]
+    Store(#[from] ::mailbox::OpenError),
+    /// The mailboxes' accounts can't be read.
+    #[error("can't read the mailboxes' accounts")]
+    Accounts(#[from] ::mailbox::DirectoryError),
+}
+
+/// Runs a node until `shutdown`, then lets what is under way finish and closes its stores.
+///
+/// # Errors
+/// [`NodeError`] where it could not start; once it runs it does not fail.
+pub async fn run(
+    config: NodeConfig,
+    keys: NodeKeys,
+    shutdown: CancellationToken,
+) -> Result<(), NodeError> {
+    let files = |path: PathBuf| move |source| NodeError::Files { path, source };
+    std::fs::create_dir_all(&config.data_dir).map_err(files(config.data_dir.clone()))?;
+    let listen = |address| async move {
+        TcpListener::bind(address)
+            .await
+            .map_err(|source| NodeError::Listen { address, source })
+    };
+    let (listener, admin_listener) = (
+        listen(config.listen).await?,
+        listen(config.admin_listen).await?,
+    );
+
+    let metrics = Arc::new(Metrics::default());
+    let tasks = TaskTracker::new();
+    let local = Arc::new(Local {
+        me: keys.wallet.address(),
+        transport_secret: keys.transport_secret(),
+    });
+    let certificate = Arc::new(keys.certificate);
+
+    let index = Index::open(&config.data_dir.join("index.db"), &config.network)?;
+    let syncer = Syncer::new(index.clone(), &config.network)?;
+    let ledger = Arc::new(Ledger::new(index));
+    {
+        let (ledger, stop) = (Arc::clone(&ledger), shutdown.clone());
+        tasks.spawn(async move { ledger.follow(stop).await });
+    }
+
+    let store_config = LogConfig {
+        queue_quota_bytes: config.mailbox.quota_bytes,
+        ttl_ms: config.mailbox.ttl_ms,
+        ..LogConfig::default()
+    };
+    let store = LogStore::open(config.data_dir.join("mailbox"), store_config)?;
+    let accounts = Arc::new(Accounts::load(store.directory(), Arc::clone(&metrics)).await?);
+    let payer = config.submit_routes.then(|| keys.wallet.clone());
+    let mailboxes = Mailboxes::new(MailboxParts {
+        me: local.me,
+        config: config.mailbox.clone(),
+        accounts: Arc::clone(&accounts),
+        store: Arc::new(store),
+        certificate: Arc::clone(&certificate),
+        challenge_secret: keys.wallet.derive("node/challenge"),
+        routes: RouteSubmitter::start(
+            &config.network,
+            payer,
+            Arc::clone(&metrics),
+            shutdown.clone(),
+        ),
+        metrics: Arc::clone(&metrics),
+    });
+
+    let ceiling_file = config.data_dir.join("ceiling");
+    let found = ceiling::read(&ceiling_file).map_err(files(ceiling_file.clone()))?;
+    let mut freshness = Freshness::resume(found, MAX_NONCES);
+    ceiling::raise(&ceiling_file, &mut freshness).map_err(files(ceiling_file.clone()))?;
+
+    let tables = NodeTables {
+        me: local.me,
+        my_keys: certificate.certificate().key_ids(),
+        ledger: Arc::clone(&ledger),
+        accounts,
+    };
+    let links = Links::new(
+        Arc::clone(&local),
+        Arc::clone(&ledger),
+        Arc::clone(&metrics),
+        shutdown.clone(),
+    );
+    let router = Arc::new(Router::new(RouterParts {
+        local,
+        tables,
+        ledger,
+        links: Arc::new(links),
+        mailboxes: Arc::clone(&mailboxes),
+        certificate,
+        freshness,
+        stamp_effort: config.mailbox.stamp_effort,
+        metrics: Arc::clone(&metrics),
+        shutdown: shutdown.clone(),
+    }));
+    let intake = Arc::new(Intake {
+        router: Arc::clone(&router),
+        sessions: Sessions::new(metrics),
+        site: Box::new(Bare),
+        plain_path: config.plain_intake.clone(),
+    });
+
+    tasks.spawn(syncer.run(shutdown.clone().cancelled_owned()));
+    tasks.spawn(admin::run(admin_listener, Arc::clone(&router)));
+    tasks.spawn(ceiling::keep(ceiling_file.clone(), Arc::clone(&router)));
+    tasks.spawn(housekeeping(Arc::clone(&intake), Arc::clone(&mailboxes)));
+    tracing::info!(target: "node", "the node is up");
+    intake.run(listener).await;
+
+    tracing::info!(target: "node", "the node stops");
+    tasks.close();
+    let _slow = tokio::time::timeout(DRAIN_TIMEOUT, tasks.wait()).await;
+    mailboxes.close().await;
+    let closing = router.freshness().lock().closing_ceiling();
+    if let Err(error) = ceiling::write(&ceiling_file, closing) {
+        tracing::warn!(target: "node", %error, "the closing time could not be written");
+    }
+    Ok(())
+}
+
+async fn housekeeping(intake: Arc<Intake>, mailboxes: Arc<Mailboxes>) {
+    let shutdown = intake.router.shutdown().clone();
+    let mut every = tokio::time::interval(HOUSEKEEPING_EVERY);
+    loop {
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        intake.sessions.sweep(now_ms());
+        mailboxes.expire().await;
+    }
+}

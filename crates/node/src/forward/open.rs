@@ -1,0 +1,127 @@
+//! Layers for this node: opening them, checking their command, obeying it, sealing the answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::answer::{Answer, ItemSealer, NodeTime, Refusal, seal_answer};
+use protocol::command::{Body, CodecError, Command, Ties};
+use protocol::forward::Origin;
+use protocol::freshness::NotFresh;
+use tokio::sync::mpsc;
+
+use super::{Arrived, Router, refuse};
+use crate::clock::now_ms;
+use crate::links::Reply;
+
+impl Router {
+    /// Opens a layer and does what it says. Whatever happens after it was opened is answered under the
+    /// answer key, so that nobody on the way back learns the outcome.
+    pub(super) async fn open(&self, arrived: Arrived) -> Reply {
+        let content = match packet::open_layer(&arrived.packet, &self.certificate) {
+            Ok(content) => content,
+            Err(_) => return refuse(Refusal::Malformed),
+        };
+        let command = match Command::decode(&content) {
+            Ok(command) => command,
+            Err(CodecError::Unsupported { .. }) => return refuse(Refusal::Unsupported),
+            Err(_) => return refuse(Refusal::Malformed),
+        };
+        if let Err(refusal) = self.check(&command.ties) {
+            return seal_one(&command.ties, &Answer::Refused(refusal).encode(), false);
+        }
+        match command.body {
+            Body::Forward { next, stamp, inner } => {
+                let depth = match arrived.origin {
+                    Origin::Layer { depth, .. } => depth.saturating_add(1),
+                    _ => 1,
+                };
+                let inner = Arrived {
+                    packet: content.slice_ref(inner),
+                    origin: Origin::Layer { depth, next },
+                    stamp,
+                    broadcast: false,
+                    stream: arrived.stream,
+                    // Hops are not renewed: layers within layers can't make a packet travel for ever.
+                    hops: arrived.hops,
+                    from: None,
+                };
+                seal_reply(&command.ties, Box::pin(self.route(inner)).await)
+            }
+            Body::LookUp(subject) => {
+                let answer = self.mailboxes.look_up(&subject);
+                seal_one(&command.ties, &answer.encode(), false)
+            }
+            Body::Owner {
+                fingerprint,
+                request,
+                signature,
+            } => {
+                let mailboxes = Arc::clone(&self.mailboxes);
+                let stamp = super::Postmark {
+                    packet: &arrived.packet,
+                    stamp: arrived.stamp,
+                };
+                mailboxes
+                    .owner(&command.ties, fingerprint, request, &signature, &stamp)
+                    .await
+            }
+            _ => seal_one(
+                &command.ties,
+                &Answer::Refused(Refusal::Unsupported).encode(),
+                false,
+            ),
+        }
+    }
+
+    fn check(&self, ties: &Ties) -> Result<(), Refusal> {
+        if ties.node != self.local.me {
+            return Err(Refusal::Denied);
+        }
+        self.freshness
+            .lock()
+            .accept(ties.time_ms, &ties.nonce, now_ms())
+            .map_err(|e| {
+                self.metrics.replayed.inc();
+                match e {
+                    NotFresh::Stale { use_ms } => {
+                        Refusal::Stale(NodeTime::sign(ties.node, use_ms, &ties.nonce, |m| {
+                            self.certificate.sign_raw(m)
+                        }))
+                    }
+                    _ => Refusal::Replayed,
+                }
+            })
+    }
+}
+
+/// Seals the one answer to a command.
+pub(crate) fn seal_one(ties: &Ties, answer: &[u8], wraps: bool) -> Reply {
+    let sealed = seal_answer(&ties.answer_key, answer, wraps);
+    Reply::Answer(Answer::Sealed(sealed.into()).encode().into())
+}
+
+/// Seals what the next node replied.
+fn seal_reply(ties: &Ties, reply: Reply) -> Reply {
+    match reply {
+        Reply::Answer(answer) => seal_one(ties, &answer, true),
+        Reply::Stream(mut items) => {
+            let mut sealer = ItemSealer::new(&ties.answer_key, true);
+            let (to, sealed) = mpsc::channel::<Bytes>(1);
+            tokio::spawn(async move {
+                loop {
+                    let item = tokio::select! {
+                        biased;
+                        () = to.closed() => return,
+                        item = items.recv() => item,
+                    };
+                    let Some(item) = item else { return };
+                    let answer = Answer::Sealed(sealer.seal(&item).into()).encode();
+                    if to.send(answer.into()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            Reply::Stream(sealed)
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Exchanges: a client's sealed request, and the sealed answer or stream that comes back.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Response;
+use packet::SizeClass;
+use protocol::frame::{self, Header, Kind};
+use protocol::session::{ExchangeId, NodeSession, SESSION_ID_BYTES, session_id};
+use tokio::sync::mpsc;
+
+use super::sessions::Session;
+use super::{Body, Intake, full, stream};
+use crate::clock::now_ms;
+use crate::forward::Arrived;
+use crate::links::Reply;
+
+/// Where a frame's payload lies in an exchange's body: after session id, counter and header.
+const PAYLOAD_AT: usize = SESSION_ID_BYTES + 8 + frame::HEADER_BYTES;
+
+/// Serves a body that is an exchange or a handshake; anything else meets the site.
+pub(super) async fn serve(intake: &Intake, body: Bytes) -> Response<Body> {
+    let now = now_ms();
+    let session = session_id(&body).and_then(|id| intake.sessions.find(id, now));
+    let Some(session) = session else {
+        return handshake(intake, &body, now);
+    };
+    let mut body = match body.try_into_mut() {
+        Ok(body) => body,
+        Err(shared) => shared.as_ref().into(),
+    };
+    let Ok((exchange, clear)) = session.keys.open(&mut body) else {
+        return intake.stranger();
+    };
+    if !session.take(exchange.counter(), now) {
+        return intake.stranger();
+    }
+    let Ok((header, payload)) = frame::split(clear) else {
+        return intake.stranger();
+    };
+    if header.kind != Kind::Packet {
+        return intake.stranger();
+    }
+    let length = payload.len();
+    let packet = body.freeze().slice(PAYLOAD_AT..PAYLOAD_AT + length);
+    match intake
+        .router
+        .route(Arrived::from_client(&header, packet))
+        .await
+    {
+        Reply::Answer(answer) => match seal(&session, exchange, 0, answer_header(), &answer) {
+            Some(sealed) => intake.site.answer(full(sealed)),
+            None => intake.stranger(),
+        },
+        Reply::Stream(items) => intake
+            .site
+            .stream(stream::events(seal_items(session, exchange, items))),
+    }
+}
+
+fn answer_header() -> Header {
+    Header::answer(0, SizeClass::K4, 0)
+}
+
+fn seal(
+    session: &Session,
+    exchange: ExchangeId,
+    item: u64,
+    header: Header,
+    payload: &[u8],
+) -> Option<Vec<u8>> {
+    let class = SizeClass::for_packet_len(payload.len())?;
+    let mut out = Vec::with_capacity(frame::HEADER_BYTES + class.frame_bytes() + 16);
+    if !frame::append(&mut out, header, payload) {
+        return None;
+    }
+    session.keys.seal(exchange, item, &mut out, 0);
+    Some(out)
+}
+
+/// Seals a stream's items one by one; its bounded channels hold the sender back when the client is slow.
+fn seal_items(
+    session: Arc<Session>,
+    exchange: ExchangeId,
+    mut items: mpsc::Receiver<Bytes>,
+) -> mpsc::Receiver<Bytes> {
+    let (to, sealed) = mpsc::channel::<Bytes>(1);
+    tokio::spawn(async move {
+        let mut next = 0;
+        loop {
+            let item = tokio::select! {
+                biased;
+                () = to.closed() => return,
+                item = items.recv() => item,
+            };
+            let Some(item) = item else { return };
+            let Some(out) = seal(
+                &session,
+                exchange,
+                next,
+                Header::item(0, SizeClass::K4, 0),
+                &item,
+            ) else {
+                return;
+            };
+            next += 1;
+            if to.send(out.into()).await.is_err() {
+                return;
+            }
+        }
+    });
+    sealed
+}
+
+fn handshake(intake: &Intake, body: &[u8], now: u64) -> Response<Body> {
+    let local = intake.router.local();
+    let accepted = NodeSession::accept(
+        &local.me,
+        &local.transport_secret,
+        0,
+        body,
+        now,
+        &mut rand::thread_rng(),
+    );
+    match accepted {
+        Ok((session, response)) => {
+            intake.sessions.insert(session, now);
+            intake.router.metrics().handshakes.inc();
+            intake.site.answer(full(response))
+        }
+        Err(_) => intake.stranger(),
+    }
+}

@@ -1,0 +1,96 @@
+//! The plain intake: a raw OpenPGP message by `POST`, for gpg, curl and debugging. It promises none of
+//! the privacy of an exchange (`docs/wire-format.md`, 10).
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use packet::SizeClass;
+use protocol::answer::{Answer, Refusal};
+use protocol::forward::Origin;
+use protocol::frame::MAX_HOPS;
+use serde_json::json;
+
+use super::{Body, Intake, full, stream};
+use crate::forward::Arrived;
+use crate::links::Reply;
+
+/// A message at most; armor makes it a third longer.
+const MAX_MESSAGE_BYTES: usize = SizeClass::M1.packet_bytes();
+
+/// Serves one message.
+pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> Response<Body> {
+    let packet = match packet::dearmor(&body, MAX_MESSAGE_BYTES) {
+        Ok(std::borrow::Cow::Borrowed(_)) => body,
+        Ok(std::borrow::Cow::Owned(binary)) => binary.into(),
+        Err(error) => return refused(StatusCode::BAD_REQUEST, "malformed", &error.to_string()),
+    };
+    if packet.len() > MAX_MESSAGE_BYTES {
+        return too_large();
+    }
+    let arrived = Arrived {
+        packet,
+        origin: Origin::Client,
+        stamp: None,
+        broadcast: false,
+        stream: wants_stream,
+        hops: MAX_HOPS,
+        from: None,
+    };
+    match intake.router.route(arrived).await {
+        Reply::Stream(items) => intake.site.stream(stream::events(items)),
+        Reply::Answer(bytes) => match Answer::decode(&bytes) {
+            Ok(Answer::Acknowledged(a)) => json_response(
+                StatusCode::OK,
+                &json!({
+                    "stored": true,
+                    "hash": hex::encode(a.packet_hash),
+                    "time": a.time_ms,
+                    "node": a.node.to_string(),
+                    "signature": hex::encode(a.signature),
+                }),
+            ),
+            Ok(Answer::Refused(refusal)) => refuse(&refusal),
+            // The answer to a layer is for whoever holds its answer key.
+            _ => intake.site.answer(full(bytes)),
+        },
+    }
+}
+
+/// The response to a body beyond the bound.
+pub(super) fn too_large() -> Response<Body> {
+    refuse(&Refusal::TooLarge)
+}
+
+fn refuse(refusal: &Refusal) -> Response<Body> {
+    let (status, error) = match refusal {
+        Refusal::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
+        Refusal::UnknownKey | Refusal::NotFound => (StatusCode::NOT_FOUND, "unknown_key"),
+        Refusal::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+        Refusal::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+        Refusal::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue_full"),
+        Refusal::Superseded(_) => (StatusCode::CONFLICT, "superseded"),
+        Refusal::StampRequired { .. } => (StatusCode::PAYMENT_REQUIRED, "stamp_required"),
+        Refusal::Unreachable => (StatusCode::BAD_GATEWAY, "unreachable"),
+        Refusal::Denied | Refusal::Replayed | Refusal::Stale(_) => {
+            (StatusCode::FORBIDDEN, "denied")
+        }
+        Refusal::Unsupported => (StatusCode::NOT_IMPLEMENTED, "unsupported"),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+    };
+    refused(status, error, &refusal.to_string())
+}
+
+fn refused(status: StatusCode, error: &str, message: &str) -> Response<Body> {
+    json_response(status, &json!({ "error": error, "message": message }))
+}
+
+fn json_response(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
+    let mut text = body.to_string();
+    text.push('\n');
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}

@@ -1,0 +1,197 @@
+//! Links to other nodes: dialled when first needed, kept, healed, bounded.
+//!
+//! A link is one TCP connection with one reader and one writer task. The dialer asks and the acceptor
+//! answers, so two nodes that ask each other keep two links and never have to agree on one. Requests
+//! of any number of clients share a link; a slow stream holds up nobody, because it may only send
+//! what its reader has granted.
+//!
+//! [`Links`] owns the dialled ones and is what the rest of the node asks; [`accept`] serves the others.
+
+mod accept;
+mod dial;
+mod pipe;
+mod upgrade;
+
+pub(crate) use accept::accept;
+pub(crate) use upgrade::{is_upgrade, respond as respond_to_upgrade};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use protocol::NodeId;
+use rand::Rng as _;
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::tables::Ledger;
+use dial::Asker;
+
+/// Links dialled at once; beyond that the request is refused as unreachable.
+const MAX_LINKS: usize = 4_096;
+/// How long a dial, with its handshakes, may take.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// The first wait after a failed dial; it doubles up to [`BACKOFF_MOST`], with jitter.
+const BACKOFF_FIRST: Duration = Duration::from_millis(200);
+const BACKOFF_MOST: Duration = Duration::from_secs(15);
+
+/// A packet to send over a link.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) packet: Bytes,
+    pub(crate) stamp: Option<[u8; protocol::frame::STAMP_BYTES]>,
+    pub(crate) broadcast: bool,
+    pub(crate) stream: bool,
+    pub(crate) hops: u8,
+}
+
+/// What comes back for a packet: encoded answers, passed on unread.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The one answer.
+    Answer(Bytes),
+    /// Encoded items; the stream ends when the channel does.
+    Stream(mpsc::Receiver<Bytes>),
+}
+
+/// Why a request got no answer.
+#[derive(Debug, Error)]
+pub(crate) enum LinkError {
+    #[error("the node is not on the ledger")]
+    NoSuchNode,
+    #[error("the node can't be reached")]
+    Unreachable,
+    #[error("the link's queue is full")]
+    Busy,
+    #[error("the link broke before the answer came")]
+    Lost,
+    #[error("no answer in time")]
+    TimedOut,
+}
+
+/// What a node needs to know of itself to make links.
+pub(crate) struct Local {
+    pub(crate) me: NodeId,
+    pub(crate) transport_secret: zeroize::Zeroizing<[u8; 32]>,
+}
+
+#[derive(Default)]
+struct Peer {
+    asker: tokio::sync::Mutex<Dialling>,
+}
+
+#[derive(Default)]
+struct Dialling {
+    live: Option<Asker>,
+    failures: u32,
+    not_before: Option<Instant>,
+}
+
+/// The links that this node dialled.
+pub(crate) struct Links {
+    local: Arc<Local>,
+    ledger: Arc<Ledger>,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+    peers: Mutex<HashMap<NodeId, Arc<Peer>>>,
+}
+
+impl Links {
+    pub(crate) fn new(
+        local: Arc<Local>,
+        ledger: Arc<Ledger>,
+        metrics: Arc<Metrics>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            local,
+            ledger,
+            metrics,
+            shutdown,
+            peers: Mutex::default(),
+        }
+    }
+
+    /// Sends a packet to a node and waits for its answer or the start of its stream.
+    ///
+    /// # Cancel safety
+    /// Dropping the future tells the other node that nobody waits any more.
+    pub(crate) async fn request(&self, to: NodeId, request: Request) -> Result<Reply, LinkError> {
+        let asker = self.asker(to).await?;
+        asker.ask(request).await
+    }
+
+    /// Says how many links are up.
+    pub(crate) fn live(&self) -> usize {
+        let peers: Vec<_> = self.peers.lock().values().cloned().collect();
+        peers
+            .iter()
+            .filter(|p| {
+                p.asker
+                    .try_lock()
+                    .is_ok_and(|d| d.live.as_ref().is_some_and(Asker::is_usable))
+            })
+            .count()
+    }
+
+    async fn asker(&self, to: NodeId) -> Result<Asker, LinkError> {
+        let peer = {
+            let mut peers = self.peers.lock();
+            if let Some(peer) = peers.get(&to) {
+                Arc::clone(peer)
+            } else {
+                if peers.len() >= MAX_LINKS {
+                    return Err(LinkError::Busy);
+                }
+                let peer = Arc::<Peer>::default();
+                peers.insert(to, Arc::clone(&peer));
+                peer
+            }
+        };
+        // One dials, the others wait for the outcome; a dial is bounded by its timeout.
+        let mut dialling = peer.asker.lock().await;
+        if let Some(asker) = dialling.live.as_ref().filter(|a| a.is_usable()) {
+            return Ok(asker.clone());
+        }
+        dialling.live = None;
+        if dialling.not_before.is_some_and(|t| Instant::now() < t) {
+            return Err(LinkError::Unreachable);
+        }
+        let Some(node) = self.ledger.node(&to) else {
+            self.peers.lock().remove(&to);
+            return Err(LinkError::NoSuchNode);
+        };
+        let dialled = tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => return Err(LinkError::Unreachable),
+            dialled = tokio::time::timeout(DIAL_TIMEOUT, dial::dial(&self.local, &node, &self.metrics, &self.shutdown)) => dialled,
+        };
+        match dialled {
+            Ok(Ok(asker)) => {
+                dialling.failures = 0;
+                dialling.not_before = None;
+                dialling.live = Some(asker.clone());
+                Ok(asker)
+            }
+            failed => {
+                let exponent = dialling.failures.min(10);
+                dialling.failures += 1;
+                let wait = BACKOFF_FIRST
+                    .saturating_mul(1 << exponent)
+                    .min(BACKOFF_MOST);
+                dialling.not_before =
+                    Some(Instant::now() + wait.mul_f64(rand::thread_rng().gen_range(0.5..1.0)));
+                self.metrics.dial_failures.inc();
+                if let Ok(Err(error)) = failed {
+                    tracing::debug!(target: "node::links", %error, "a dial failed");
+                }
+                Err(LinkError::Unreachable)
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What both ends of a link share: moving sealed bytes between a socket and frames.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use protocol::frame::{Header, Kind};
+use protocol::link::{Incoming, Opener, Sealer};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Frames that wait for a link's writer at most.
+pub(super) const QUEUE_FRAMES: usize = 1_024;
+/// The writer seals as soon as this much waits; small enough to stay in a core's cache.
+const BATCH_BYTES: usize = 64 * 1024;
+/// A dialer asks for a sign of life this often.
+pub(super) const PING_EVERY: Duration = Duration::from_secs(15);
+/// A link on which nothing came for this long is dead.
+const SILENCE_MOST: Duration = Duration::from_secs(45);
+/// A peer that takes nothing for this long is dead.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(45);
+const READ_BYTES: usize = 64 * 1024;
+
+/// A frame for the writer.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) header: Header,
+    pub(super) payload: Bytes,
+}
+
+impl Outgoing {
+    pub(super) fn control(header: Header) -> Self {
+        Self {
+            header,
+            payload: Bytes::new(),
+        }
+    }
+}
+
+/// Why a link ended.
+#[derive(Debug, Error)]
+pub(super) enum PipeError {
+    #[error("the connection closed")]
+    Closed,
+    #[error("the peer was silent for too long")]
+    Silent,
+    #[error("the connection failed")]
+    Io(#[from] std::io::Error),
+    #[error("the peer sent what it must not")]
+    Protocol(#[from] protocol::link::OpenError),
+}
+
+/// Writes queued frames, as many as are at hand in one go, until the queue closes.
+pub(super) async fn write_frames(
+    mut socket: impl AsyncWrite + Unpin,
+    mut sealer: Sealer,
+    mut queue: mpsc::Receiver<Outgoing>,
+    ping: bool,
+) -> Result<(), PipeError> {
+    let mut wire = Vec::with_capacity(BATCH_BYTES + 4096);
+    let mut next_ping = Instant::now() + PING_EVERY;
+    loop {
+        let first = tokio::select! {
+            biased;
+            frame = queue.recv() => match frame {
+                Some(frame) => frame,
+                None => break,
+            },
+            () = tokio::time::sleep_until(next_ping), if ping => {
+                next_ping = Instant::now() + PING_EVERY;
+                Outgoing::control(Header::control(Kind::Ping, 0))
+            }
+        };
+        push(&mut sealer, &first);
+        while sealer.pending_bytes() < BATCH_BYTES {
+            match queue.try_recv() {
+                Ok(frame) => push(&mut sealer, &frame),
+                Err(_) => break,
+            }
+        }
+        wire.clear();
+        sealer.flush(&mut wire);
+        match tokio::time::timeout(WRITE_TIMEOUT, socket.write_all(&wire)).await {
+            Ok(written) => written?,
+            Err(_) => return Err(PipeError::Silent),
+        }
+        if wire.capacity() > 4 * BATCH_BYTES {
+            wire = Vec::with_capacity(BATCH_BYTES + 4096);
+        }
+    }
+    socket.shutdown().await?;
+    Ok(())
+}
+
+fn push(sealer: &mut Sealer, frame: &Outgoing) {
+    // Everything queued was checked to fit a class when it was made.
+    let fits = sealer.push(frame.header, &frame.payload);
+    debug_assert!(fits, "a frame beyond the largest class was queued");
+}
+
+/// Reads frames one by one.
+pub(super) struct Frames<R> {
+    socket: R,
+    opener: Opener,
+    wire: BytesMut,
+}
+
+impl<R: AsyncRead + Unpin> Frames<R> {
+    /// `wire` holds what was read from the socket beyond the handshake.
+    pub(super) fn new(socket: R, opener: Opener, wire: BytesMut) -> Self {
+        Self {
+            socket,
+            opener,
+            wire,
+        }
+    }
+
+    /// The next frame.
+    pub(super) async fn next(&mut self) -> Result<Incoming, PipeError> {
+        loop {
+            if let Some(frame) = self.opener.next_frame()? {
+                return Ok(frame);
+            }
+            self.opener.feed(&mut self.wire)?;
+            if let Some(frame) = self.opener.next_frame()? {
+                return Ok(frame);
+            }
+            self.wire.reserve(READ_BYTES);
+            match tokio::time::timeout(SILENCE_MOST, self.socket.read_buf(&mut self.wire)).await {
+                Ok(Ok(0)) => return Err(PipeError::Closed),
+                Ok(read) => read?,
+                Err(_) => return Err(PipeError::Silent),
+            };
+        }
+    }
+}
+
+/// Reads one handshake message: length as `u16`, then bytes.
+pub(super) async fn read_handshake(
+    socket: &mut (impl AsyncRead + Unpin),
+) -> std::io::Result<Vec<u8>> {
+    let length = usize::from(socket.read_u16().await?);
+    if length > protocol::link::MAX_HANDSHAKE_BYTES {
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "handshake message too long",
+        ));
+    }
+    let mut message = vec![0; length];
+    socket.read_exact(&mut message).await?;
+    Ok(message)
+}
+
+/// Writes one handshake message.
+pub(super) async fn write_handshake(
+    socket: &mut (impl AsyncWrite + Unpin),
+    message: &[u8],
+) -> std::io::Result<()> {
+    let mut bytes = (message.len() as u16).to_be_bytes().to_vec();
+    bytes.extend_from_slice(message);
+    socket.write_all(&bytes).await
+}

@@ -1,0 +1,156 @@
+//! Putting accounts' routes on the ledger: signed by the wallets, paid by the node.
+//!
+//! One worker owns the node's account on the chain, so that its nonces never race. Routes that come
+//! while a transaction is under way go together in the next one, as a batch under one root.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::{NetworkFile, RouteBatch, RouteRecord, SignedRoute};
+use protocol::answer::Refusal;
+use protocol::command::Route;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use wallet::{WalletKey, WalletSignature};
+
+use crate::config::REQUEST_TIMEOUT;
+use crate::metrics::Metrics;
+
+/// Routes that wait for the worker at most.
+const QUEUE: usize = 256;
+/// Routes in one batch at most.
+const MAX_BATCH: usize = 64;
+/// An asker waits a little less than the link does, to hear the outcome.
+const PATIENCE: Duration = Duration::from_secs(REQUEST_TIMEOUT.as_secs() - 5);
+
+struct Job {
+    route: SignedRoute,
+    done: oneshot::Sender<Result<(), Refusal>>,
+}
+
+/// Hands routes to the worker.
+#[derive(Clone)]
+pub(crate) struct RouteSubmitter {
+    jobs: Option<mpsc::Sender<Job>>,
+    chain_id: u64,
+    registry: wallet::WalletAddress,
+}
+
+impl RouteSubmitter {
+    /// Starts the worker; `key` pays. Without a key, routes are refused.
+    pub(crate) fn start(
+        network: &NetworkFile,
+        key: Option<WalletKey>,
+        metrics: Arc<Metrics>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let (chain_id, registry) = (network.chain_id, network.contracts.route_registry);
+        let jobs = key.map(|key| {
+            let (jobs, queue) = mpsc::channel(QUEUE);
+            tokio::spawn(work(network.clone(), key, queue, metrics, shutdown));
+            jobs
+        });
+        Self {
+            jobs,
+            chain_id,
+            registry,
+        }
+    }
+
+    /// Puts a route on the ledger and waits until it is in a block.
+    pub(crate) async fn submit(
+        &self,
+        route: Route,
+        signature: WalletSignature,
+    ) -> Result<(), Refusal> {
+        let jobs = self.jobs.as_ref().ok_or(Refusal::Unsupported)?;
+        let Route {
+            wallet,
+            fingerprint,
+            key_ids,
+            mailboxes,
+            sequence,
+            expiry_s,
+        } = route;
+        let route = RouteRecord {
+            wallet,
+            fingerprint,
+            key_ids,
+            mailboxes,
+            sequence,
+            expiry_s,
+        };
+        let route = SignedRoute { route, signature };
+        // Nobody makes the node pay for a route that the contract would refuse.
+        route
+            .verify(self.chain_id, self.registry)
+            .map_err(|_| Refusal::Denied)?;
+        let (done, outcome) = oneshot::channel();
+        jobs.try_send(Job { route, done })
+            .map_err(|_| Refusal::Busy)?;
+        match tokio::time::timeout(PATIENCE, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            _ => Err(Refusal::Busy),
+        }
+    }
+}
+
+async fn work(
+    network: NetworkFile,
+    key: WalletKey,
+    mut queue: mpsc::Receiver<Job>,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) {
+    let registrar = match ledger::Registrar::new(&network, &key) {
+        Ok(registrar) => registrar,
+        Err(error) => {
+            tracing::error!(target: "node::routes", %error, "routes can't be put on the ledger");
+            return;
+        }
+    };
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            job = queue.recv() => match job {
+                Some(job) => job,
+                None => return,
+            },
+        };
+        let mut jobs = vec![first];
+        while jobs.len() < MAX_BATCH {
+            match queue.try_recv() {
+                Ok(job) => jobs.push(job),
+                Err(_) => break,
+            }
+        }
+        let submitted = match jobs.as_slice() {
+            [one] => registrar
+                .set_route_by_sig(&one.route)
+                .await
+                .map_err(|e| e.to_string()),
+            many => match RouteBatch::new(many.iter().map(|j| j.route.clone()).collect()) {
+                Ok(batch) => registrar
+                    .submit_batch(&batch)
+                    .await
+                    .map_err(|e| e.to_string()),
+                Err(error) => Err(error.to_string()),
+            },
+        };
+        match submitted {
+            Ok(_) => {
+                metrics.routes_submitted.inc_by(jobs.len() as u64);
+                for job in jobs {
+                    let _gone = job.done.send(Ok(()));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(target: "node::routes", %error, routes = jobs.len(), "routes were not put on the ledger");
+                for job in jobs {
+                    let _gone = job.done.send(Err(Refusal::Failed));
+                }
+            }
+        }
+    }
+}
