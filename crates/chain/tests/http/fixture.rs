@@ -178,6 +178,8 @@ impl Fixture {
 
 pub(crate) fn provider(url: &str) -> DynProvider {
     ProviderBuilder::new()
+        // Asks for the nonce each time: a reorganisation takes nonces back.
+        .with_simple_nonce_management()
         .wallet(EthereumWallet::from(alice()))
         .connect_http(url.parse().unwrap())
         .erased()
