@@ -1,0 +1,66 @@
+//! Who wants to know of packets in which queue.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::queue::{Cursor, QueueId};
+use crate::store::Arrivals;
+
+/// How many subscriptions are made before those of nobody are swept out again.
+const SWEEP_EVERY: usize = 1024;
+
+/// The subscriptions of a store.
+#[derive(Default)]
+pub(super) struct Notices {
+    channels: Mutex<HashMap<QueueId, watch::Sender<Cursor>>>,
+    /// Length of the map, so that nobody's packets cost no lock.
+    count: AtomicUsize,
+    subscribed: AtomicUsize,
+}
+
+impl Notices {
+    pub(super) fn subscribe(&self, queue: QueueId, last: Cursor) -> Arrivals {
+        let mut channels = self.channels.lock();
+        if self.subscribed.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            channels.retain(|_, sender| sender.receiver_count() > 0);
+        }
+        let arrivals = Arrivals::new(
+            channels
+                .entry(queue)
+                .or_insert_with(|| watch::Sender::new(last))
+                .subscribe(),
+        );
+        self.count.store(channels.len(), Ordering::Release);
+        arrivals
+    }
+
+    /// Wakes the readers of queues.
+    pub(super) fn announce(&self, news: &[(QueueId, Cursor)]) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut channels = self.channels.lock();
+        for (queue, cursor) in news {
+            if channels
+                .get(queue)
+                .is_some_and(|sender| sender.send(*cursor).is_err())
+            {
+                channels.remove(queue);
+            }
+        }
+        self.count.store(channels.len(), Ordering::Release);
+    }
+
+    /// Ends the subscriptions of a queue.
+    pub(super) fn end(&self, queue: &QueueId) {
+        self.channels.lock().remove(queue);
+    }
+
+    /// Ends all subscriptions.
+    pub(super) fn end_all(&self) {
+        self.channels.lock().clear();
+    }
+}
