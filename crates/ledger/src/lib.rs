@@ -35,6 +35,8 @@
 mod batch;
 mod contracts;
 mod event;
+#[cfg(test)]
+mod fake_server;
 mod index;
 mod network;
 mod node;

@@ -40,7 +40,7 @@ const DEV_POLL_INTERVAL: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_secs(4);
 /// Stretches read in one pass, so that a pass ends and reports.
 const MAX_STRETCHES_PER_PASS: usize = 64;
-/// Passes tried again at once because the chain or the index changed meanwhile.
+/// Passes tried again at once because the server's chain changed meanwhile.
 const MAX_RETRIES_PER_PASS: usize = 3;
 /// A server whose head has stood still for this long is compared with the next one.
 const STALE_AFTER: Duration = Duration::from_secs(60);
@@ -80,6 +80,8 @@ pub struct SyncReport {
     pub caught_up: bool,
     /// Every server that answered is behind what the index holds.
     pub lagging: bool,
+    /// Another process is syncing the same file: it was left to it.
+    pub overtaken: bool,
 }
 
 /// A server and why it could not be used.
@@ -144,8 +146,10 @@ enum Pass {
 enum PassError {
     Rpc(RpcFailure),
     Index(IndexError),
-    /// The chain or the index changed meanwhile.
+    /// The server's chain changed meanwhile.
     Moved,
+    /// Another process wrote to the index meanwhile.
+    Overtaken,
 }
 
 impl From<RpcFailure> for PassError {
@@ -203,7 +207,7 @@ impl Syncer {
                 outcome = self.sync_once() => outcome,
             };
             let wait = match &outcome {
-                Ok(report) if !report.caught_up => Duration::ZERO,
+                Ok(report) if !report.caught_up && !report.overtaken => Duration::ZERO,
                 Ok(_) => self.poll_interval,
                 Err(_) => {
                     let retry = self.pool.next_retry().unwrap_or_else(Instant::now);
@@ -279,6 +283,14 @@ impl Syncer {
                     failures.push(ServerFailure { server, failure });
                 }
                 Err(PassError::Index(error)) => return Err(error.into()),
+                Err(PassError::Overtaken) => {
+                    return Ok(SyncReport {
+                        block: self.index.synced_to().block,
+                        head: self.index.synced_to().head,
+                        overtaken: true,
+                        ..SyncReport::default()
+                    });
+                }
                 Err(PassError::Moved) => {
                     endpoint.failed();
                     let server = endpoint.label().to_owned();
@@ -450,7 +462,7 @@ impl Syncer {
                 .blocking(move |index| index.advance(revision, &advance))
                 .await?;
             if written == Written::Conflict {
-                return Err(PassError::Moved);
+                return Err(PassError::Overtaken);
             }
             cursor.revision += 1;
             cursor.tip = Some(tip);
@@ -477,3 +489,6 @@ impl Syncer {
 fn now_s() -> u64 {
     (SystemTime::now().duration_since(UNIX_EPOCH)).map_or(0, |elapsed| elapsed.as_secs())
 }
+
+#[cfg(test)]
+mod tests;

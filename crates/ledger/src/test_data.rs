@@ -16,7 +16,8 @@ pub(crate) fn key(number: u8) -> WalletKey {
 }
 
 pub(crate) fn route(key: &WalletKey, sequence: u64, expiry_s: u64) -> RouteRecord {
-    let [first, ..] = *key.address().as_bytes();
+    // No key ID is zero.
+    let first = key.address().as_bytes()[0].max(1);
     RouteRecord {
         wallet: key.address(),
         fingerprint: Fingerprint::V6([first; 32]),

@@ -267,9 +267,8 @@ impl Model {
                 }
                 LedgerEvent::RouteSet(route) => {
                     let known = routes.entry(route.wallet).or_default();
-                    *known = (*known).max((route.sequence, true));
-                    if known.0 == route.sequence && !known.1 {
-                        *known = (route.sequence, false);
+                    if route.sequence > known.0 {
+                        *known = (route.sequence, true);
                     }
                 }
                 LedgerEvent::RouteCleared { wallet, sequence } => {

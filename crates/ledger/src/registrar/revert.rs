@@ -1,6 +1,9 @@
 //! Why a contract refused, in words.
 
-use alloy::{primitives::U256, sol_types::SolInterface};
+use alloy::{
+    primitives::U256,
+    sol_types::{Panic, Revert as Words, SolError, SolInterface},
+};
 use wallet::WalletAddress;
 
 use crate::contracts::{
@@ -112,9 +115,12 @@ impl Revert {
         if let Ok(error) = Route::abi_decode_validate(data) {
             return Self::of_route_registry(error);
         }
-        match alloy::sol_types::decode_revert_reason(data) {
-            Some(reason) => Self::Said(bounded(&reason)),
-            None => Self::Unexplained,
+        if let Ok(words) = Words::abi_decode_validate(data) {
+            return Self::Said(bounded(&words.reason));
+        }
+        match Panic::abi_decode_validate(data) {
+            Ok(panic) => Self::Said(bounded(&panic.to_string())),
+            Err(_) => Self::Unexplained,
         }
     }
 
@@ -191,8 +197,6 @@ fn bounded(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use alloy::sol_types::{Revert as Words, SolError};
-
     use super::*;
     use crate::contracts::RouteRegistry;
 

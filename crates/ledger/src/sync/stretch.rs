@@ -115,11 +115,9 @@ impl Syncer {
 
 /// The last block of the stretch that begins with `from`.
 fn last_block(from: u64, target: u64, head: u64, log_range: u64) -> u64 {
-    let recent = head.saturating_sub(KEPT_BLOCKS);
-    let widest = if from <= recent {
-        recent
-    } else {
-        from.saturating_add(RECENT_STRETCH - 1)
+    let widest = match head.checked_sub(KEPT_BLOCKS) {
+        Some(undo_floor) if from <= undo_floor => undo_floor,
+        _ => from.saturating_add(RECENT_STRETCH - 1),
     };
     from.saturating_add(log_range - 1).min(widest).min(target)
 }
@@ -212,6 +210,7 @@ mod tests {
         assert_eq!(last_block(99_745, 100_000, 100_000, 4), 99_748);
         assert_eq!(last_block(99_999, 100_000, 100_000, 2_000), 100_000);
         assert_eq!(last_block(0, 0, 0, 2_000), 0);
+        assert_eq!(last_block(0, 100, 100, 2_000), 31);
     }
 
     #[test]
