@@ -14,6 +14,8 @@ pub mod look_up;
 pub mod network;
 mod path;
 pub mod submit;
+#[cfg(test)]
+mod test_network;
 mod transport;
 
 pub use carry::{CarryError, CommandError, StampingError};

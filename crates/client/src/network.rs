@@ -18,7 +18,7 @@ use crate::clock::Clocks;
 use crate::directory::{Directory, LedgerView, Node};
 use crate::look_up::Certificates;
 use crate::path::{Entries, PathError, propose_mailboxes};
-use crate::transport::{Bare, Transport};
+use crate::transport::{Bare, Timeouts, Transport};
 use notes::Notes;
 
 /// Nodes that open layers which a private path needs: relay and mailbox, and one that can be neither.
@@ -94,7 +94,7 @@ impl Network {
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
         let follower = follow(&file, &index)?;
-        Ok(Self::assemble(file, Arc::new(index), notes, Some(follower)))
+        Ok(Self::assemble(file, Arc::new(index), notes, Some(follower), Timeouts::default()))
     }
 
     pub(crate) fn assemble(
@@ -102,6 +102,7 @@ impl Network {
         ledger: Arc<dyn LedgerView>,
         notes: Notes,
         follower: Option<tokio::task::AbortHandle>,
+        timeouts: Timeouts,
     ) -> Self {
         let clocks = Arc::new(Clocks::default());
         let notes = Arc::new(notes);
@@ -109,7 +110,7 @@ impl Network {
             inner: Arc::new(Inner {
                 directory: Directory::new(ledger, file.bootstrap.clone()),
                 entries: Entries::new(Arc::clone(&notes)),
-                transport: Transport::new(Bare, Arc::clone(&clocks)),
+                transport: Transport::new(Bare, Arc::clone(&clocks), timeouts),
                 clocks,
                 notes,
                 certificates: Certificates::default(),

@@ -230,3 +230,6 @@ fn replaces(record: &Record, key: KeyId) -> bool {
         record.binding.verify().is_ok() && record.binding.verify_certificate(&certificate).is_ok();
     bound && certificate.subkey(&key).is_none()
 }
+
+#[cfg(test)]
+mod tests;

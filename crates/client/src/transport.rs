@@ -32,10 +32,6 @@ use http_client::{HttpClient, HttpError};
 use sessions::{Session, Sessions};
 use site_profile::SiteProfile;
 
-/// How long a node may take for a handshake: two packets and some arithmetic.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long an answer may take: it may have crossed the network and waited for a disk.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 /// Longest answer in bytes: a frame of the largest class, sealed.
 const MAX_ANSWER_BYTES: usize = HEADER_BYTES + MAX_PACKET_BYTES + EXCHANGE_OVERHEAD_BYTES;
 /// Sessions tried for one exchange: the present one and one new one.
@@ -81,6 +77,27 @@ impl From<HttpError> for ExchangeError {
     }
 }
 
+/// How long an entry may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timeouts {
+    /// For a handshake: two packets and some arithmetic.
+    pub(crate) handshake: Duration,
+    /// For an answer, which may have crossed the network and waited for a disk.
+    pub(crate) answer: Duration,
+    /// For the next sign of life of a stream, be it a comment.
+    pub(crate) silence: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(15),
+            answer: Duration::from_secs(45),
+            silence: Duration::from_secs(90),
+        }
+    }
+}
+
 /// What an entry gave back.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -97,15 +114,21 @@ pub(crate) struct Transport {
     profile: Arc<dyn SiteProfile>,
     sessions: Sessions,
     clocks: Arc<Clocks>,
+    timeouts: Timeouts,
 }
 
 impl Transport {
-    pub(crate) fn new(profile: impl SiteProfile, clocks: Arc<Clocks>) -> Self {
+    pub(crate) fn new(
+        profile: impl SiteProfile,
+        clocks: Arc<Clocks>,
+        timeouts: Timeouts,
+    ) -> Self {
         Self {
             http: HttpClient::new(),
             profile: Arc::new(profile),
             sessions: Sessions::default(),
             clocks,
+            timeouts,
         }
     }
 
@@ -130,7 +153,7 @@ impl Transport {
                 self.sessions.forget(&session);
                 continue;
             };
-            let response = self.post(entry, body, ANSWER_TIMEOUT).await?;
+            let response = self.post(entry, body, self.timeouts.answer).await?;
             match self
                 .read(&session, exchange, response, header.stream)
                 .await?
@@ -145,10 +168,10 @@ impl Transport {
     async fn session(&self, entry: &Node) -> Result<Arc<Session>, ExchangeError> {
         self.sessions
             .get_or_make(entry, |start| async move {
-                let response = self.post(entry, start, HANDSHAKE_TIMEOUT).await?;
+                let response = self.post(entry, start, self.timeouts.handshake).await?;
                 let status = response.status();
                 let body =
-                    http_client::whole(response.into_body(), MAX_ANSWER_BYTES, HANDSHAKE_TIMEOUT)
+                    http_client::whole(response.into_body(), MAX_ANSWER_BYTES, self.timeouts.handshake)
                         .await?;
                 if status == StatusCode::OK {
                     Ok(body)
@@ -194,9 +217,10 @@ impl Transport {
                 body,
                 Arc::clone(session),
                 exchange,
+                self.timeouts.silence,
             ))));
         }
-        let mut body = http_client::whole(body, MAX_ANSWER_BYTES, ANSWER_TIMEOUT).await?;
+        let mut body = http_client::whole(body, MAX_ANSWER_BYTES, self.timeouts.answer).await?;
         match session.open(exchange, 0, &mut body) {
             Ok(frame) => Ok(Some(Reply::Answer(read_answer(frame)?.0))),
             Err(_) => Ok(None),

@@ -15,9 +15,6 @@ use super::events::Events;
 use super::sessions::Session;
 use super::{ExchangeError, read_answer};
 
-/// A stream on which nothing came for so long, not even a comment, is dead.
-pub(crate) const SILENCE: Duration = Duration::from_secs(90);
-
 /// Why a stream can't be read on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -25,7 +22,7 @@ pub enum StreamError {
     /// The connection broke.
     #[error("the connection to the entry node broke")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Nothing came for 90 seconds.
+    /// Nothing came for 90 seconds, not even a comment.
     #[error("the entry node fell silent")]
     Silent,
     /// An event is not what the node sealed at that place.
@@ -44,17 +41,20 @@ pub(crate) struct Stream {
     session: Arc<Session>,
     exchange: ExchangeId,
     next_item: u64,
+    /// When nothing came for so long, not even a comment, the stream is dead.
+    silence: Duration,
     ended: bool,
 }
 
 impl Stream {
-    pub(super) fn new(body: Incoming, session: Arc<Session>, exchange: ExchangeId) -> Self {
+    pub(super) fn new(body: Incoming, session: Arc<Session>, exchange: ExchangeId, silence: Duration) -> Self {
         Self {
             body,
             events: Events::default(),
             session,
             exchange,
             next_item: 0,
+            silence,
             ended: false,
         }
     }
@@ -72,7 +72,7 @@ impl Stream {
             if let Some(event) = event {
                 return self.open(&event).map(Some);
             }
-            match timeout(SILENCE, self.body.frame()).await {
+            match timeout(self.silence, self.body.frame()).await {
                 Err(_) => return Err(StreamError::Silent),
                 Ok(None) => self.ended = true,
                 Ok(Some(Err(error))) => return Err(StreamError::Broken(error.into())),
