@@ -287,7 +287,9 @@ fn open_envelope(
         [signature] => signature.as_ref().ok_or(OpenError::SignatureUnusable)?,
         _ => return Err(OpenError::AmbiguousSignature),
     };
-    let claims = Claims::of(signature).ok_or(OpenError::SignatureUnusable)?;
+    let claims = Claims::of(signature)
+        .filter(|claims| claims.is_binary)
+        .ok_or(OpenError::SignatureUnusable)?;
     if !claims.names(recipient) {
         return Err(OpenError::OtherRecipient);
     }

@@ -62,6 +62,8 @@ pub(crate) fn sign(
 pub(crate) struct Claims {
     /// Fingerprint of the signing key, if it names one.
     pub(crate) issuer: Option<Fingerprint>,
+    /// Whether it is over the bytes themselves, not over a text with any line ends.
+    pub(crate) is_binary: bool,
     /// Primary fingerprints that it is made out to.
     recipients: Vec<Option<Fingerprint>>,
 }
@@ -85,6 +87,7 @@ impl Claims {
         }
         let mut claims = Self {
             issuer: None,
+            is_binary: config.typ == SignatureType::Binary,
             recipients: Vec::new(),
         };
         for subpacket in &config.hashed_subpackets {
