@@ -50,7 +50,8 @@ pub struct SecretCertificate {
 pub struct SupersededSubkey {
     since_s: u64,
     fingerprint: Fingerprint,
-    secret: SignedSecretSubKey,
+    /// Boxed, because a list that grows or shrinks would leave copies of secrets behind.
+    secret: Box<SignedSecretSubKey>,
 }
 
 /// Why a secret certificate can't be made, rotated or read.
@@ -128,10 +129,16 @@ impl SecretCertificate {
             return Err(SecretCertificateError::TooManySuperseded);
         }
         let next = issuing::subkeys(&self.primary, self.kind, now_s, rng)?;
-        self.certificate = public_part(&self.primary, &self.details, &next)?;
-        for secret in std::mem::replace(&mut self.current, next) {
-            self.superseded.push(SupersededSubkey::new(now_s, secret)?);
-        }
+        let certificate = public_part(&self.primary, &self.details, &next)?;
+        let old = std::mem::replace(&mut self.current, next);
+        let subkeys = self.certificate.subkeys().iter();
+        self.superseded
+            .extend(subkeys.zip(old).map(|(subkey, secret)| SupersededSubkey {
+                since_s: now_s,
+                fingerprint: subkey.fingerprint,
+                secret: Box::new(secret),
+            }));
+        self.certificate = certificate;
         Ok(())
     }
 
@@ -146,7 +153,6 @@ impl SecretCertificate {
     pub fn destroy_superseded_before(&mut self, cutoff_s: u64) -> usize {
         let before = self.superseded.len();
         self.superseded.retain(|subkey| subkey.since_s >= cutoff_s);
-        self.superseded.shrink_to_fit();
         before - self.superseded.len()
     }
 
@@ -174,7 +180,7 @@ impl SecretCertificate {
             self.superseded
                 .iter()
                 .find(|subkey| subkey.fingerprint.key_id() == *key_id)
-                .map(|subkey| &subkey.secret)
+                .map(|subkey| &*subkey.secret)
         })
     }
 
@@ -188,12 +194,12 @@ impl SecretCertificate {
     /// Signs `message` itself with the Ed25519 primary key (RFC 8032).
     ///
     /// # Security
-    /// The same key signs hashes of 32 to 64 bytes for OpenPGP. So that neither can be taken for the
-    /// other, `message` must begin with a domain string that ends in NUL and be longer than 64 bytes.
+    /// The same key signs hashes for OpenPGP. So that neither can be taken for the other, `message`
+    /// must begin with a domain string that ends in NUL and be of no hash's length (32, 48 or 64 bytes).
     pub fn sign_raw(&self, message: &[u8]) -> [u8; 64] {
         debug_assert!(
-            message.len() > 64,
-            "a raw message is longer than any hash that OpenPGP signs"
+            !matches!(message.len(), 32 | 48 | 64),
+            "a raw message does not have the length of a hash that OpenPGP signs"
         );
         self.signing.sign(message).to_bytes()
     }
@@ -216,7 +222,7 @@ impl SecretCertificate {
 
     /// All secret keys in one OpenPGP structure: current subkeys first, then the superseded.
     fn transferable(&self) -> SignedSecretKey {
-        let superseded = self.superseded.iter().map(|subkey| &subkey.secret);
+        let superseded = self.superseded.iter().map(|subkey| &*subkey.secret);
         SignedSecretKey {
             primary_key: self.primary.clone(),
             details: self.details.clone(),
@@ -233,7 +239,7 @@ impl SupersededSubkey {
         Ok(Self {
             since_s,
             fingerprint,
-            secret,
+            secret: Box::new(secret),
         })
     }
 

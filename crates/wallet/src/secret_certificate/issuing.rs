@@ -20,7 +20,7 @@ use pgp::types::{
 use rand::{CryptoRng, RngCore};
 
 use super::{PRIMARY_CREATED_S, SecretCertificateError};
-use crate::{CertificateKind, WalletAddress, WalletKey};
+use crate::{CertificateKind, SubkeyAlgorithm, WalletAddress, WalletKey};
 
 type OpenPgpResult<T> = Result<T, pgp::errors::Error>;
 
@@ -156,6 +156,15 @@ fn push_preferences(config: &mut SignatureConfig, kind: CertificateKind) -> Open
     )
 }
 
+/// The encryption subkeys of a kind, in the order of the certificate.
+pub(super) const fn algorithms(kind: CertificateKind) -> &'static [SubkeyAlgorithm] {
+    match kind {
+        CertificateKind::V6 => &[SubkeyAlgorithm::X25519, SubkeyAlgorithm::MlKem768X25519],
+        CertificateKind::V6Classic => &[SubkeyAlgorithm::X25519],
+        CertificateKind::V4 => &[SubkeyAlgorithm::EcdhCurve25519],
+    }
+}
+
 /// Makes new random encryption subkeys, in the order of the certificate, and binds them to the primary.
 pub(super) fn subkeys(
     primary: &SecretKey,
@@ -164,25 +173,25 @@ pub(super) fn subkeys(
     rng: &mut (impl CryptoRng + RngCore),
 ) -> Result<Vec<SignedSecretSubKey>, SecretCertificateError> {
     let now = timestamp(now_s)?;
-    let types: &[KeyType] = match kind {
-        CertificateKind::V6 => &[KeyType::X25519, KeyType::MlKem768X25519],
-        CertificateKind::V6Classic => &[KeyType::X25519],
-        CertificateKind::V4 => &[KeyType::ECDH(ECCCurve::Curve25519Legacy)],
-    };
-    types
+    algorithms(kind)
         .iter()
-        .map(|key_type| subkey(primary, key_type, key_version(kind), now, rng))
+        .map(|algorithm| subkey(primary, *algorithm, key_version(kind), now, rng))
         .collect::<OpenPgpResult<_>>()
         .map_err(SecretCertificateError::OpenPgp)
 }
 
 fn subkey(
     primary: &SecretKey,
-    key_type: &KeyType,
+    algorithm: SubkeyAlgorithm,
     version: KeyVersion,
     now: Timestamp,
     rng: &mut (impl CryptoRng + RngCore),
 ) -> OpenPgpResult<SignedSecretSubKey> {
+    let key_type = match algorithm {
+        SubkeyAlgorithm::X25519 => KeyType::X25519,
+        SubkeyAlgorithm::MlKem768X25519 => KeyType::MlKem768X25519,
+        SubkeyAlgorithm::EcdhCurve25519 => KeyType::ECDH(ECCCurve::Curve25519Legacy),
+    };
     let (public, secret) = key_type.generate(&mut *rng)?;
     let inner = PubKeyInner::new(version, key_type.to_alg(), now, None, public)?;
     let key = SecretSubkey::new(PublicSubkey::from_inner(inner)?, secret)?;

@@ -5,14 +5,14 @@
 
 use minicbor::{Decoder, Encoder};
 use pgp::composed::{Deserializable, SignedSecretKey};
-use pgp::packet::{Packet, PacketParser};
+use pgp::packet::{Packet, PacketParser, SecretSubkey};
 use pgp::ser::Serialize;
-use pgp::types::{PlainSecretParams, SecretParams};
+use pgp::types::{KeyDetails, PlainSecretParams, PublicParams, SecretParams};
 use zeroize::Zeroizing;
 
 use super::{
     MAX_SECRET_CERTIFICATE_BYTES, MAX_SUPERSEDED_SUBKEYS, SecretCertificate,
-    SecretCertificateError, SupersededSubkey, public_part,
+    SecretCertificateError, SupersededSubkey, issuing, public_part,
 };
 use crate::CertificateKind;
 
@@ -81,6 +81,10 @@ impl SecretCertificate {
             .verify_bindings()
             .map_err(SecretCertificateError::OpenPgp)?;
 
+        if !openpgp.secret_subkeys.iter().all(|subkey| fits(subkey)) {
+            return Err(SecretCertificateError::Inconsistent);
+        }
+
         let SignedSecretKey {
             primary_key: primary,
             details,
@@ -102,7 +106,11 @@ impl SecretCertificate {
         if signing.verifying_key().to_bytes() != certificate.primary_ed25519() {
             return Err(SecretCertificateError::Inconsistent);
         }
-        Ok(Self {
+        let algorithms = certificate.subkeys().iter().map(|subkey| subkey.algorithm);
+        if !algorithms.eq(issuing::algorithms(stored.kind).iter().copied()) {
+            return Err(SecretCertificateError::Inconsistent);
+        }
+        let read = Self {
             kind: stored.kind,
             primary,
             signing,
@@ -110,7 +118,12 @@ impl SecretCertificate {
             current,
             superseded,
             certificate,
-        })
+        };
+        // The OpenPGP library drops parts that it finds unsigned; here that is damage.
+        if read.to_bytes().as_slice() != bytes {
+            return Err(SecretCertificateError::Inconsistent);
+        }
+        Ok(read)
     }
 }
 
@@ -174,6 +187,23 @@ fn read_transferable(bytes: &[u8]) -> Result<SignedSecretKey, SecretCertificateE
         .next()
         .ok_or(SecretCertificateError::Inconsistent)?
         .map_err(SecretCertificateError::OpenPgp)
+}
+
+/// Whether the secret of a subkey is that of its public key; version 6 keys have no checksum of their own.
+fn fits(subkey: &SecretSubkey) -> bool {
+    let SecretParams::Plain(plain) = subkey.secret_params() else {
+        return false;
+    };
+    let public = match plain {
+        PlainSecretParams::X25519(secret) => PublicParams::X25519(secret.into()),
+        PlainSecretParams::MlKem768X25519(secret) => PublicParams::MlKem768X25519(secret.into()),
+        PlainSecretParams::ECDH(secret) => match secret.try_into() {
+            Ok(public) => PublicParams::ECDH(public),
+            Err(_) => return false,
+        },
+        _ => return false,
+    };
+    public == *subkey.public_params()
 }
 
 fn is_plain(params: &SecretParams) -> bool {
