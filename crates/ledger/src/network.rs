@@ -373,7 +373,8 @@ mod tests {
 
     #[test]
     fn network_file_out_of_bounds_is_refused_by_field() {
-        let cases: [(&str, fn(&mut NetworkFile)); 9] = [
+        type Change = fn(&mut NetworkFile);
+        let cases: [(&str, Change); 9] = [
             ("name", |file| file.name = "a b".into()),
             ("chain_id", |file| {
                 file.chain_id = 0;

@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn node_statement_out_of_bounds_is_refused() {
-        let cases: [(fn(&mut NodeStatement), NodeError); 6] = [
+        type Change = fn(&mut NodeStatement);
+        let cases: [(Change, NodeError); 6] = [
             (
                 |node| node.transport_key = [0; 32],
                 NodeError::ZeroTransportKey,

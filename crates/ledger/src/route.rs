@@ -320,7 +320,8 @@ mod tests {
 
     #[test]
     fn route_out_of_bounds_is_refused() {
-        let cases: [(fn(&mut RouteRecord), RouteError); 6] = [
+        type Change = fn(&mut RouteRecord);
+        let cases: [(Change, RouteError); 6] = [
             (|route| route.key_ids.clear(), RouteError::KeyIdCount(0)),
             (
                 |route| route.key_ids = vec![KeyId::from_bytes([1; 8]); 9],

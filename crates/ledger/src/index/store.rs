@@ -424,26 +424,17 @@ fn check_network(tx: &Transaction<'_>, network: &NetworkFile) -> Result<(), Inde
             network.start_block,
         ],
     )?;
-    let (format, chain_id, node_registry, route_registry, start_block) = tx.query_row(
-        "SELECT format, chain_id, node_registry, route_registry, start_block FROM meta",
-        [],
-        |row| -> rusqlite::Result<(i64, u64, [u8; 20], [u8; 20], u64)> {
-            Ok((
-                row.get(0)?,
-                row.get(1)?,
-                row.get(2)?,
-                row.get(3)?,
-                row.get(4)?,
-            ))
-        },
-    )?;
+    let (format, same) = tx.query_row("SELECT * FROM meta", [], |row| {
+        let contracts = &network.contracts;
+        let same = row.get::<_, u64>("chain_id")? == network.chain_id
+            && row.get::<_, [u8; 20]>("node_registry")? == *contracts.node_registry.as_bytes()
+            && row.get::<_, [u8; 20]>("route_registry")? == *contracts.route_registry.as_bytes()
+            && row.get::<_, u64>("start_block")? == network.start_block;
+        Ok((row.get::<_, i64>("format")?, same))
+    })?;
     if format != FORMAT_VERSION {
         return Err(IndexError::UnknownFormat { found: format });
     }
-    let same = chain_id == network.chain_id
-        && node_registry == *network.contracts.node_registry.as_bytes()
-        && route_registry == *network.contracts.route_registry.as_bytes()
-        && start_block == network.start_block;
     if same {
         Ok(())
     } else {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     RouteRecord,
-    fake_server::{FakeChain, FakeServer, clear_log, node_log, route_log},
+    fake_server::{Behaviour, FakeChain, FakeServer, clear_log, node_log, route_log},
     test_data::{key, network, route},
 };
 
@@ -275,13 +275,14 @@ async fn syncer_takes_nothing_from_a_server_that_sends_garbage() {
     let mut chain = FakeChain::new(1);
     chain.mine(vec![node_log(1, "http://10.0.0.1")]);
     let server = FakeServer::start(chain).await;
-    let cases: [(fn(&mut crate::fake_server::Behaviour), &str); 3] = [
+    type Change = fn(&mut Behaviour);
+    let cases: [(Change, &str); 3] = [
         (|it| it.garbage = true, "malformed"),
         (|it| it.foreign_logs = true, "never write"),
         (|it| it.flood_bytes = 40 << 20, "too long"),
     ];
     for (change, expected) in cases {
-        *server.behaviour.lock() = Default::default();
+        *server.behaviour.lock() = Behaviour::default();
         change(&mut server.behaviour.lock());
         let (index, syncer) = syncer_of(&[&server]);
         let error = syncer.sync_once().await.unwrap_err().to_string();
