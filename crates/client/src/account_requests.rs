@@ -4,7 +4,7 @@
 use packet::OpenError;
 use protocol::NodeId;
 use protocol::answer::{Answer, Refusal};
-use protocol::command::{DeviceId, Request, Route, TOKEN_BYTES};
+use protocol::command::{DeviceId, MAX_TOKENS, Request, Route, TOKEN_BYTES};
 use wallet::{SecretCertificate, WalletSignature};
 
 use crate::carrier::OwnerKeys;
@@ -46,20 +46,22 @@ impl Network {
         mailbox: NodeId,
     ) -> Result<(), AccountFailure> {
         let certificate = keys.certificate.certificate().to_bytes();
-        let mut tokens = Vec::new();
+        let mut proofs: Vec<[u8; TOKEN_BYTES]> = Vec::new();
         for _ in 0..MAX_CHALLENGES {
             let request = Request::OpenMailbox {
                 certificate: &certificate,
                 binding: keys.binding.clone(),
-                tokens,
+                tokens: proofs.clone(),
             };
             match self.request(keys, mailbox, &request, Way::Relayed).await? {
                 Answer::Done => return Ok(()),
                 Answer::Challenge(packets) => {
-                    tokens = packets
-                        .iter()
-                        .map(|packet| token(packet, keys.certificate))
-                        .collect::<Result<_, _>>()?;
+                    for packet in packets.iter().take(MAX_TOKENS) {
+                        proofs.push(token(packet, keys.certificate)?);
+                    }
+                    // The newest, if the mailbox asks for more and more.
+                    let surplus = proofs.len().saturating_sub(MAX_TOKENS);
+                    proofs.drain(..surplus);
                 }
                 other => return Err(refused(other)),
             }
@@ -187,3 +189,6 @@ fn token(challenge: &[u8], keys: &SecretCertificate) -> Result<[u8; TOKEN_BYTES]
         .try_into()
         .map_err(|_| AccountFailure::Challenge(None))
 }
+
+#[cfg(test)]
+mod tests;

@@ -218,6 +218,10 @@ impl Courier<'_> {
                 tracing::debug!(target: "client::carry", %error, "entry failed");
                 self.entries.failed(entry.id);
                 course.tried.entries.push(entry.id);
+                if let (ExchangeError::Timeout, Some(relay)) = (&error, &relay) {
+                    // Who of them is silent can't be seen from here.
+                    course.tried.relays.push(relay.id);
+                }
                 course.last = Some(CarryError::Entry(error));
                 return Ok(Next::Again);
             }

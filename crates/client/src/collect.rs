@@ -151,3 +151,6 @@ impl Delivery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,10 @@ use wallet::{Certificate, KeyId, WalletAddress};
 
 use crate::clock::unix_ms;
 
+/// An index this close to the chain's end is complete: unread blocks are new ones, held back at most
+/// by the network file's confirmations.
+const COMPLETE_WITHIN_BLOCKS: u64 = ledger::MAX_CONFIRMATIONS + 64;
+
 /// What the client reads of the ledger; the synced index, or a fixed list in tests.
 pub(crate) trait LedgerView: Send + Sync + 'static {
     /// The active nodes; the same allocation as long as nothing changes.
@@ -24,6 +28,9 @@ pub(crate) trait LedgerView: Send + Sync + 'static {
     fn route(&self, wallet: &WalletAddress) -> Option<RouteRecord>;
     /// Says whether a route names this node for this key ID.
     fn is_listed(&self, key: &KeyId, node: &NodeId) -> bool;
+    /// Says whether the index has followed the chain to its end at least once, so that its nodes are all
+    /// nodes and not the first few.
+    fn is_complete(&self) -> bool;
     /// Changes whenever the index does.
     fn changes(&self) -> watch::Receiver<u64>;
 }
@@ -40,6 +47,13 @@ impl LedgerView for Index {
     fn is_listed(&self, key: &KeyId, node: &NodeId) -> bool {
         let claims = self.mailboxes_for_key(key, unix_ms() / 1_000);
         claims.iter().any(|claim| claim.mailboxes.contains(node))
+    }
+
+    fn is_complete(&self) -> bool {
+        let synced = self.synced_to();
+        synced
+            .block
+            .is_some_and(|block| block.saturating_add(COMPLETE_WITHIN_BLOCKS) >= synced.head)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -227,6 +241,10 @@ impl Directory {
 
     pub(crate) fn is_listed(&self, key: &KeyId, node: &NodeId) -> bool {
         self.ledger.is_listed(key, node)
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.ledger.is_complete()
     }
 
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {

@@ -7,19 +7,32 @@
 pub mod account_requests;
 pub mod carrier;
 mod carry;
+mod client;
 mod clock;
 pub mod collect;
 mod directory;
+mod files;
+pub mod history;
+pub mod home;
 pub mod look_up;
 pub mod network;
 mod path;
+pub mod receive;
+pub mod send;
+mod state;
 pub mod submit;
 #[cfg(test)]
 mod test_network;
 mod transport;
+mod upkeep;
+mod wall_clock;
 
 pub use carry::{CarryError, CommandError, StampingError};
+pub use client::{Client, ClientOptions, MAX_HISTORY_READ, OpenClientError, RouteStatus};
 pub use directory::EndpointError;
 pub use network::{Network, NetworkError, NotesError};
 pub use path::PathError;
+pub use state::StateError;
 pub use transport::{ExchangeError, StreamError};
+pub use upkeep::UpkeepError;
+pub use wall_clock::WallClock;

@@ -250,3 +250,6 @@ impl Network {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

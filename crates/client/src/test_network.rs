@@ -103,6 +103,7 @@ pub(crate) struct TestLedger {
     nodes: Mutex<Arc<[NodeRecord]>>,
     routes: Mutex<HashMap<WalletAddress, RouteRecord>>,
     changes: watch::Sender<u64>,
+    complete: Mutex<bool>,
 }
 
 impl LedgerView for TestLedger {
@@ -116,7 +117,13 @@ impl LedgerView for TestLedger {
 
     fn is_listed(&self, key: &KeyId, node: &NodeId) -> bool {
         let routes = self.routes.lock();
-        routes.values().any(|route| route.key_ids.contains(key) && route.mailboxes.contains(node))
+        routes
+            .values()
+            .any(|route| route.key_ids.contains(key) && route.mailboxes.contains(node))
+    }
+
+    fn is_complete(&self) -> bool {
+        *self.complete.lock()
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -128,6 +135,16 @@ impl TestLedger {
     pub(crate) fn set_nodes(&self, nodes: Vec<NodeRecord>) {
         *self.nodes.lock() = nodes.into();
         self.changes.send_modify(|generation| *generation += 1);
+    }
+
+    pub(crate) fn set_complete(&self, complete: bool) {
+        *self.complete.lock() = complete;
+    }
+
+    pub(crate) fn set_fingerprint(&self, person: &Person, fingerprint: Fingerprint) {
+        if let Some(route) = self.routes.lock().get_mut(&person.wallet.address()) {
+            route.fingerprint = fingerprint;
+        }
     }
 
     pub(crate) fn set_route(&self, person: &Person, mailboxes: &[NodeId]) {
@@ -157,7 +174,10 @@ impl World {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let endpoint = format!("http://{}", listener.local_addr().unwrap());
             let number = u8::try_from(operator(place)).unwrap();
-            nodes.push(Arc::new(FakeNode::new(endpoint, WalletAddress::from_bytes([number; 20]))));
+            nodes.push(Arc::new(FakeNode::new(
+                endpoint,
+                WalletAddress::from_bytes([number; 20]),
+            )));
             listeners.push(listener);
         }
         let mut records: Vec<NodeRecord> = nodes.iter().map(|node| node.record()).collect();
@@ -166,8 +186,13 @@ impl World {
             nodes: Mutex::new(records.into()),
             routes: Mutex::default(),
             changes: watch::Sender::new(0),
+            complete: Mutex::new(true),
         });
-        let world = Arc::new(Self { nodes, visits: Mutex::default(), ledger });
+        let world = Arc::new(Self {
+            nodes,
+            visits: Mutex::default(),
+            ledger,
+        });
         for (place, listener) in listeners.into_iter().enumerate() {
             tokio::spawn(server::serve(listener, Arc::clone(&world), place));
         }
@@ -201,11 +226,17 @@ impl World {
             answer: std::time::Duration::from_secs(10),
             silence: std::time::Duration::from_millis(400),
         };
-        Network::assemble(file(), Arc::clone(&self.ledger) as Arc<dyn LedgerView>, notes, None, timeouts)
+        Network::assemble(
+            file(),
+            Arc::clone(&self.ledger) as Arc<dyn LedgerView>,
+            notes,
+            None,
+            timeouts,
+        )
     }
 }
 
-fn file() -> NetworkFile {
+pub(crate) fn file() -> NetworkFile {
     NetworkFile {
         version: 1,
         name: "test".into(),
@@ -230,7 +261,8 @@ impl FakeNode {
         let now_s = unix_ms() / 1_000;
         Self {
             id: wallet.address(),
-            keys: SecretCertificate::create(&wallet, CertificateKind::NODE, now_s, &mut OsRng).unwrap(),
+            keys: SecretCertificate::create(&wallet, CertificateKind::NODE, now_s, &mut OsRng)
+                .unwrap(),
             transport_secret: *wallet.derive("node/transport"),
             operator,
             faults: Mutex::default(),
@@ -273,12 +305,16 @@ impl FakeNode {
             queue: Vec::new(),
             acknowledged: HashMap::new(),
         };
-        self.accounts.lock().insert(person.wallet.address(), account);
+        self.accounts
+            .lock()
+            .insert(person.wallet.address(), account);
     }
 
     pub(crate) fn stored(&self, person: &Person) -> Vec<Packet> {
         let accounts = self.accounts.lock();
-        accounts.get(&person.wallet.address()).map_or_else(Vec::new, |account| account.queue.clone())
+        accounts
+            .get(&person.wallet.address())
+            .map_or_else(Vec::new, |account| account.queue.clone())
     }
 }
 
@@ -294,9 +330,15 @@ impl Person {
     pub(crate) fn new(mailboxes: &[NodeId]) -> Self {
         let wallet = WalletKey::generate(&mut OsRng);
         let keys =
-            SecretCertificate::create(&wallet, CertificateKind::V6, unix_ms() / 1_000, &mut OsRng).unwrap();
-        let binding = CertificateBinding::sign(&wallet, keys.certificate(), 1, mailboxes.to_vec()).unwrap();
-        Self { wallet, keys, binding }
+            SecretCertificate::create(&wallet, CertificateKind::V6, unix_ms() / 1_000, &mut OsRng)
+                .unwrap();
+        let binding =
+            CertificateBinding::sign(&wallet, keys.certificate(), 1, mailboxes.to_vec()).unwrap();
+        Self {
+            wallet,
+            keys,
+            binding,
+        }
     }
 
     /// Replaces the subkeys and signs a binding of the next sequence.
@@ -304,7 +346,9 @@ impl Person {
         self.keys.rotate(unix_ms() / 1_000, &mut OsRng).unwrap();
         let mailboxes = self.binding.mailboxes.clone();
         let sequence = self.binding.sequence + 1;
-        self.binding = CertificateBinding::sign(&self.wallet, self.keys.certificate(), sequence, mailboxes).unwrap();
+        self.binding =
+            CertificateBinding::sign(&self.wallet, self.keys.certificate(), sequence, mailboxes)
+                .unwrap();
     }
 
     pub(crate) fn fingerprint(&self) -> Fingerprint {
@@ -312,7 +356,10 @@ impl Person {
     }
 
     pub(crate) fn owner(&self) -> OwnerKeys<'_> {
-        OwnerKeys { certificate: &self.keys, binding: &self.binding }
+        OwnerKeys {
+            certificate: &self.keys,
+            binding: &self.binding,
+        }
     }
 
     /// An anonymous text message to this person.
@@ -332,5 +379,11 @@ impl Person {
 
 /// What a test collects with.
 pub(crate) fn collection(mailbox: NodeId, stay: bool) -> Collection {
-    Collection { mailbox, device: [1; 16], after: None, window_bytes: 1 << 20, stay }
+    Collection {
+        mailbox,
+        device: [1; 16],
+        after: None,
+        window_bytes: 1 << 20,
+        stay,
+    }
 }

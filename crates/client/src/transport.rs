@@ -118,11 +118,7 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(
-        profile: impl SiteProfile,
-        clocks: Arc<Clocks>,
-        timeouts: Timeouts,
-    ) -> Self {
+    pub(crate) fn new(profile: impl SiteProfile, clocks: Arc<Clocks>, timeouts: Timeouts) -> Self {
         Self {
             http: HttpClient::new(),
             profile: Arc::new(profile),
@@ -170,9 +166,12 @@ impl Transport {
             .get_or_make(entry, |start| async move {
                 let response = self.post(entry, start, self.timeouts.handshake).await?;
                 let status = response.status();
-                let body =
-                    http_client::whole(response.into_body(), MAX_ANSWER_BYTES, self.timeouts.handshake)
-                        .await?;
+                let body = http_client::whole(
+                    response.into_body(),
+                    MAX_ANSWER_BYTES,
+                    self.timeouts.handshake,
+                )
+                .await?;
                 if status == StatusCode::OK {
                     Ok(body)
                 } else {

@@ -249,3 +249,6 @@ pub(crate) fn propose_mailboxes(nodes: &Nodes, entries: &[NodeId], count: usize)
     }
     proposed.into_iter().map(|node| node.id).collect()
 }
+
+#[cfg(test)]
+mod tests;

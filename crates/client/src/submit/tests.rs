@@ -6,15 +6,28 @@ use crate::test_network::{Person, World};
 
 const HOUR_MS: i64 = 3_600_000;
 
-async fn send(network: &Network, packet: &Packet, mailboxes: &[NodeId]) -> Result<Stored, SubmitFailure> {
-    network.submit(packet, mailboxes, Privacy::Relayed, SubmitOptions::default()).await
+async fn send(
+    network: &Network,
+    packet: &Packet,
+    mailboxes: &[NodeId],
+) -> Result<Stored, SubmitFailure> {
+    network
+        .submit(
+            packet,
+            mailboxes,
+            Privacy::Relayed,
+            SubmitOptions::default(),
+        )
+        .await
 }
 
 /// A world, a client and somebody with an account at a node that is not an entry of the client.
 async fn with_mailbox(nodes: usize) -> (Arc<World>, Network, tempfile::TempDir, Person, NodeId) {
     let world = World::start(nodes).await;
     let (network, home) = world.client();
-    let [mailbox] = network.propose_mailboxes(1)[..] else { panic!("a mailbox") };
+    let [mailbox] = network.propose_mailboxes(1)[..] else {
+        panic!("a mailbox")
+    };
     let bob = Person::new(&[mailbox]);
     world.node(&mailbox).admit(&bob);
     (world, network, home, bob, mailbox)
@@ -41,11 +54,19 @@ async fn entry_relay_and_mailbox_are_always_three_nodes_and_the_entry_never_sees
         send(&network, &letter, &[mailbox]).await.unwrap();
         let visits = world.take_visits();
         let nodes: Vec<NodeId> = visits.iter().map(|visit| visit.node).collect();
-        let [entry, relay, last] = nodes[..] else { panic!("three visits, not {visits:?}") };
-        assert!(entry != relay && relay != last && entry != last, "{visits:?}");
+        let [entry, relay, last] = nodes[..] else {
+            panic!("three visits, not {visits:?}")
+        };
+        assert!(
+            entry != relay && relay != last && entry != last,
+            "{visits:?}"
+        );
         assert_eq!(last, mailbox);
         assert!(network.entries().contains(&entry));
-        assert!(visits[..2].iter().all(|visit| visit.key != letter.key_id()), "{visits:?}");
+        assert!(
+            visits[..2].iter().all(|visit| visit.key != letter.key_id()),
+            "{visits:?}"
+        );
         world.node(&mailbox).accounts.lock().clear();
     }
 }
@@ -60,9 +81,14 @@ async fn path_goes_through_three_operators_where_there_are_enough() {
     world.node(&mailbox).admit(&bob);
     for _ in 0..20 {
         world.take_visits();
-        send(&network, &bob.letter("hello"), &[mailbox]).await.unwrap();
-        let mut operators: Vec<_> =
-            world.take_visits().iter().map(|visit| world.node(&visit.node).operator).collect();
+        send(&network, &bob.letter("hello"), &[mailbox])
+            .await
+            .unwrap();
+        let mut operators: Vec<_> = world
+            .take_visits()
+            .iter()
+            .map(|visit| world.node(&visit.node).operator)
+            .collect();
         operators.sort_unstable();
         operators.dedup();
         assert_eq!(operators.len(), 3);
@@ -73,9 +99,15 @@ async fn path_goes_through_three_operators_where_there_are_enough() {
 async fn relays_are_drawn_anew_each_time() {
     let (world, network, _home, bob, mailbox) = with_mailbox(8).await;
     for _ in 0..40 {
-        send(&network, &bob.letter("hello"), &[mailbox]).await.unwrap();
+        send(&network, &bob.letter("hello"), &[mailbox])
+            .await
+            .unwrap();
     }
-    let mut relays: Vec<NodeId> = world.take_visits().chunks(3).map(|path| path[1].node).collect();
+    let mut relays: Vec<NodeId> = world
+        .take_visits()
+        .chunks(3)
+        .map(|path| path[1].node)
+        .collect();
     relays.sort_unstable();
     relays.dedup();
     assert!(relays.len() >= 5, "{}", relays.len());
@@ -89,7 +121,15 @@ async fn private_path_with_two_nodes_is_refused_with_the_reason() {
     let bob = Person::new(&[mailbox]);
     world.node(&mailbox).admit(&bob);
     let refused = send(&network, &bob.letter("hello"), &[mailbox]).await;
-    assert!(matches!(refused, Err(SubmitFailure::NotDelivered(CarryError::Path(PathError::NoRelay)))), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            Err(SubmitFailure::NotDelivered(CarryError::Path(
+                PathError::NoRelay
+            )))
+        ),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -110,36 +150,66 @@ async fn time_that_the_node_did_not_sign_is_not_believed() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
     for node in world.nodes.iter().filter(|node| node.id != mailbox) {
         let forger = Person::new(&[]);
-        let time = protocol::answer::NodeTime::sign(node.id, 1, &[0; 16], |message| forger.keys.sign_raw(message));
+        let time = protocol::answer::NodeTime::sign(node.id, 1, &[0; 16], |message| {
+            forger.keys.sign_raw(message)
+        });
         node.set(|faults| faults.relays_nothing_but = Some(Answer::Refused(Refusal::Stale(time))));
     }
     let failed = send(&network, &bob.letter("hello"), &[mailbox]).await;
-    assert!(matches!(failed, Err(SubmitFailure::NotDelivered(CarryError::Refused(Refusal::Stale(_))))), "{failed:?}");
+    assert!(
+        matches!(
+            failed,
+            Err(SubmitFailure::NotDelivered(CarryError::Refused(
+                Refusal::Stale(_)
+            )))
+        ),
+        "{failed:?}"
+    );
     for node in &world.nodes {
         node.set(|faults| faults.relays_nothing_but = None);
     }
     world.take_visits();
-    send(&network, &bob.letter("hello"), &[mailbox]).await.unwrap();
-    assert_eq!(world.take_visits().len(), 3, "the first path works: no clock was moved");
+    send(&network, &bob.letter("hello"), &[mailbox])
+        .await
+        .unwrap();
+    assert_eq!(
+        world.take_visits().len(),
+        3,
+        "the first path works: no clock was moved"
+    );
 }
 
 #[tokio::test]
 async fn stamp_that_the_mailbox_asks_for_is_minted_once_and_stored() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
     world.node(&mailbox).set(|faults| faults.effort = Some(3));
-    send(&network, &bob.letter("hello"), &[mailbox]).await.unwrap();
-    let stamped: Vec<bool> =
-        world.take_visits().iter().filter(|visit| visit.node == mailbox).map(|visit| visit.stamped).collect();
+    send(&network, &bob.letter("hello"), &[mailbox])
+        .await
+        .unwrap();
+    let stamped: Vec<bool> = world
+        .take_visits()
+        .iter()
+        .filter(|visit| visit.node == mailbox)
+        .map(|visit| visit.stamped)
+        .collect();
     assert_eq!(stamped, [false, true]);
 }
 
 #[tokio::test]
 async fn stamp_dearer_than_allowed_is_not_minted() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
-    world.node(&mailbox).set(|faults| faults.effort = Some(50_000));
+    world
+        .node(&mailbox)
+        .set(|faults| faults.effort = Some(50_000));
     let options = SubmitOptions { max_effort: 10 };
-    let refused = network.submit(&bob.letter("hello"), &[mailbox], Privacy::Relayed, options).await;
-    let Err(SubmitFailure::NotDelivered(CarryError::Stamp(StampingError::TooDear { asked, allowed }))) = refused else {
+    let refused = network
+        .submit(&bob.letter("hello"), &[mailbox], Privacy::Relayed, options)
+        .await;
+    let Err(SubmitFailure::NotDelivered(CarryError::Stamp(StampingError::TooDear {
+        asked,
+        allowed,
+    }))) = refused
+    else {
         panic!("{refused:?}")
     };
     assert_eq!((asked, allowed), (50_000, 10));
@@ -150,8 +220,11 @@ async fn relays_that_are_down_are_passed_over() {
     let (world, network, _home, bob, mailbox) = with_mailbox(7).await;
     let entries = network.entries();
     // Of the relays outside of entries and mailbox one is left.
-    let spare: Vec<NodeId> =
-        world.ids().into_iter().filter(|id| *id != mailbox && !entries.contains(id)).collect();
+    let spare: Vec<NodeId> = world
+        .ids()
+        .into_iter()
+        .filter(|id| *id != mailbox && !entries.contains(id))
+        .collect();
     for id in &spare[1..] {
         world.node(id).set(|faults| faults.down = true);
     }
@@ -186,18 +259,33 @@ async fn mailbox_that_is_down_is_replaced_by_the_next() {
 #[tokio::test]
 async fn forged_acknowledgement_is_refused() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
-    world.node(&mailbox).set(|faults| faults.forges_acknowledgements = true);
+    world
+        .node(&mailbox)
+        .set(|faults| faults.forges_acknowledgements = true);
     let refused = send(&network, &bob.letter("hello"), &[mailbox]).await;
-    assert!(matches!(refused, Err(SubmitFailure::NotDelivered(CarryError::Forged))), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            Err(SubmitFailure::NotDelivered(CarryError::Forged))
+        ),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
 async fn relay_that_acknowledges_in_the_mailboxs_place_is_not_believed() {
     let (world, network, _home, bob, mailbox) = with_mailbox(6).await;
     let letter = bob.letter("hello");
-    let liars: Vec<_> = world.nodes.iter().filter(|node| node.id != mailbox).take(3).collect();
+    let liars: Vec<_> = world
+        .nodes
+        .iter()
+        .filter(|node| node.id != mailbox)
+        .take(3)
+        .collect();
     for liar in &liars {
-        let forged = Acknowledgement::sign(mailbox, letter.hash(), 1, |message| liar.keys.sign_raw(message));
+        let forged = Acknowledgement::sign(mailbox, letter.hash(), 1, |message| {
+            liar.keys.sign_raw(message)
+        });
         liar.set(|faults| faults.relays_nothing_but = Some(Answer::Acknowledged(forged)));
     }
     // Some relay is honest: the packet arrives in the end.
@@ -209,10 +297,16 @@ async fn relay_that_acknowledges_in_the_mailboxs_place_is_not_believed() {
 async fn refusal_of_one_lying_relay_is_not_believed() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
     let liar = world.nodes.iter().find(|node| node.id != mailbox).unwrap();
-    for refusal in [Refusal::UnknownKey, Refusal::QueueFull { quota_bytes: 1 }, Refusal::Malformed] {
+    for refusal in [
+        Refusal::UnknownKey,
+        Refusal::QueueFull { quota_bytes: 1 },
+        Refusal::Malformed,
+    ] {
         liar.set(|faults| faults.relays_nothing_but = Some(Answer::Refused(refusal)));
         for _ in 0..6 {
-            send(&network, &bob.letter("hello"), &[mailbox]).await.unwrap();
+            send(&network, &bob.letter("hello"), &[mailbox])
+                .await
+                .unwrap();
         }
     }
 }
@@ -220,21 +314,32 @@ async fn refusal_of_one_lying_relay_is_not_believed() {
 #[tokio::test]
 async fn full_mailbox_is_reported_as_full() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
-    world.node(&mailbox).set(|faults| faults.refuses_to_store = Some(Refusal::QueueFull { quota_bytes: 77 }));
+    world
+        .node(&mailbox)
+        .set(|faults| faults.refuses_to_store = Some(Refusal::QueueFull { quota_bytes: 77 }));
     let refused = send(&network, &bob.letter("hello"), &[mailbox]).await;
-    assert!(matches!(refused, Err(SubmitFailure::QueueFull { quota_bytes: 77 })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(SubmitFailure::QueueFull { quota_bytes: 77 })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
 async fn busy_mailbox_is_asked_again() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
-    world.node(&mailbox).set(|faults| faults.refuses_to_store = Some(Refusal::Busy));
+    world
+        .node(&mailbox)
+        .set(|faults| faults.refuses_to_store = Some(Refusal::Busy));
     let later = Arc::clone(&world);
     tokio::spawn(async move {
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        later.node(&mailbox).set(|faults| faults.refuses_to_store = None);
+        later
+            .node(&mailbox)
+            .set(|faults| faults.refuses_to_store = None);
     });
-    send(&network, &bob.letter("hello"), &[mailbox]).await.unwrap();
+    send(&network, &bob.letter("hello"), &[mailbox])
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -246,28 +351,52 @@ async fn superseded_key_brings_the_new_certificate() {
     bob.rotate();
     let queue = world.node(&mailbox).stored(&bob);
     world.node(&mailbox).admit(&bob);
-    world.node(&mailbox).accounts.lock().get_mut(&bob.wallet.address()).unwrap().queue = queue;
+    world
+        .node(&mailbox)
+        .accounts
+        .lock()
+        .get_mut(&bob.wallet.address())
+        .unwrap()
+        .queue = queue;
 
     let refused = send(&network, &second, &[mailbox]).await;
-    let Err(SubmitFailure::Superseded(record)) = refused else { panic!("{refused:?}") };
-    let target = crate::carrier::Target { wallet: bob.wallet.address(), fingerprint: None, mailboxes: vec![mailbox] };
+    let Err(SubmitFailure::Superseded(record)) = refused else {
+        panic!("{refused:?}")
+    };
+    let target = crate::carrier::Target {
+        wallet: bob.wallet.address(),
+        fingerprint: None,
+        mailboxes: vec![mailbox],
+    };
     let resolved = network.accept(&target, *record).await.unwrap();
-    assert_eq!((resolved.binding.sequence, &resolved.certificate), (2, bob.keys.certificate()));
-    send(&network, &bob.letter("to the new key"), &[mailbox]).await.unwrap();
+    assert_eq!(
+        (resolved.binding.sequence, &resolved.certificate),
+        (2, bob.keys.certificate())
+    );
+    send(&network, &bob.letter("to the new key"), &[mailbox])
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn superseded_record_that_still_has_the_key_or_is_unsigned_is_not_believed() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
     let mallory = Person::new(&[]);
-    let own = Record { certificate: bob.keys.certificate().to_bytes().into(), binding: bob.binding.clone() };
+    let own = Record {
+        certificate: bob.keys.certificate().to_bytes().into(),
+        binding: bob.binding.clone(),
+    };
     let mut mixed = own.clone();
     mixed.binding = mallory.binding.clone();
     for record in [own, mixed] {
         let liar = world.nodes.iter().find(|node| node.id != mailbox).unwrap();
-        liar.set(|faults| faults.relays_nothing_but = Some(Answer::Refused(Refusal::Superseded(record))));
+        liar.set(|faults| {
+            faults.relays_nothing_but = Some(Answer::Refused(Refusal::Superseded(record)))
+        });
         for _ in 0..6 {
-            send(&network, &bob.letter("hello"), &[mailbox]).await.unwrap();
+            send(&network, &bob.letter("hello"), &[mailbox])
+                .await
+                .unwrap();
         }
     }
 }
@@ -276,7 +405,9 @@ async fn superseded_record_that_still_has_the_key_or_is_unsigned_is_not_believed
 async fn session_that_the_entry_lost_is_made_anew_without_the_caller_noticing() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
     for _ in 0..10 {
-        send(&network, &bob.letter("hello"), &[mailbox]).await.unwrap();
+        send(&network, &bob.letter("hello"), &[mailbox])
+            .await
+            .unwrap();
     }
     let before: usize = world.nodes.iter().map(|node| node.handshakes()).sum();
     assert!(before <= 3, "one session for each entry, not {before}");
@@ -284,10 +415,15 @@ async fn session_that_the_entry_lost_is_made_anew_without_the_caller_noticing() 
         node.forget_sessions();
     }
     for _ in 0..20 {
-        send(&network, &bob.letter("hello"), &[mailbox]).await.unwrap();
+        send(&network, &bob.letter("hello"), &[mailbox])
+            .await
+            .unwrap();
     }
     let after: usize = world.nodes.iter().map(|node| node.handshakes()).sum();
-    assert!((before + 1..=before + 3).contains(&after), "{before} then {after}");
+    assert!(
+        (before + 1..=before + 3).contains(&after),
+        "{before} then {after}"
+    );
 }
 
 #[tokio::test]
@@ -309,9 +445,20 @@ async fn direct_packet_to_a_listed_key_goes_blind_through_the_entry() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
     world.ledger.set_route(&bob, &[mailbox]);
     let letter = bob.letter("hello");
-    network.submit(&letter, &[mailbox], Privacy::Direct, SubmitOptions::default()).await.unwrap();
+    network
+        .submit(
+            &letter,
+            &[mailbox],
+            Privacy::Direct,
+            SubmitOptions::default(),
+        )
+        .await
+        .unwrap();
     let visits = world.take_visits();
-    assert!(visits.iter().all(|visit| visit.key == letter.key_id()), "{visits:?}");
+    assert!(
+        visits.iter().all(|visit| visit.key == letter.key_id()),
+        "{visits:?}"
+    );
     assert_eq!(visits.len(), 2, "{visits:?}");
 }
 
@@ -319,10 +466,23 @@ async fn direct_packet_to_a_listed_key_goes_blind_through_the_entry() {
 async fn direct_packet_to_an_unlisted_mailbox_goes_in_a_layer_for_it() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
     let letter = bob.letter("hello");
-    let stored = network.submit(&letter, &[mailbox], Privacy::Direct, SubmitOptions::default()).await.unwrap();
+    let stored = network
+        .submit(
+            &letter,
+            &[mailbox],
+            Privacy::Direct,
+            SubmitOptions::default(),
+        )
+        .await
+        .unwrap();
     assert_eq!(stored.node, mailbox);
     let visits = world.take_visits();
-    assert!(visits.iter().filter(|visit| visit.key == letter.key_id()).all(|visit| visit.node == mailbox));
+    assert!(
+        visits
+            .iter()
+            .filter(|visit| visit.key == letter.key_id())
+            .all(|visit| visit.node == mailbox)
+    );
 }
 
 #[tokio::test]
@@ -331,9 +491,18 @@ async fn broadcast_finds_an_unlisted_mailbox_and_carries_a_stamp() {
     for privacy in [Privacy::Relayed, Privacy::Direct] {
         world.take_visits();
         let letter = bob.letter("hello");
-        let stored = network.broadcast(&letter, privacy, SubmitOptions::default()).await.unwrap();
+        let stored = network
+            .broadcast(&letter, privacy, SubmitOptions::default())
+            .await
+            .unwrap();
         assert_eq!(stored.node, mailbox);
-        assert!(world.take_visits().iter().filter(|visit| visit.key == letter.key_id()).all(|visit| visit.stamped));
+        assert!(
+            world
+                .take_visits()
+                .iter()
+                .filter(|visit| visit.key == letter.key_id())
+                .all(|visit| visit.stamped)
+        );
     }
 }
 
@@ -342,8 +511,17 @@ async fn broadcast_that_nobody_stores_says_so() {
     let world = World::start(5).await;
     let (network, _home) = world.client();
     let nobody = Person::new(&[]);
-    let refused = network.broadcast(&nobody.letter("hello"), Privacy::Relayed, SubmitOptions::default()).await;
-    assert!(matches!(refused, Err(SubmitFailure::UnknownKey)), "{refused:?}");
+    let refused = network
+        .broadcast(
+            &nobody.letter("hello"),
+            Privacy::Relayed,
+            SubmitOptions::default(),
+        )
+        .await;
+    assert!(
+        matches!(refused, Err(SubmitFailure::UnknownKey)),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -352,7 +530,10 @@ async fn mailbox_without_the_account_says_unknown_key() {
     world.node(&mailbox).accounts.lock().clear();
     let refused = send(&network, &bob.letter("hello"), &[mailbox]).await;
     // The mailbox has no route for it either and asks for a stamp first, as a broadcast would need.
-    assert!(matches!(refused, Err(SubmitFailure::UnknownKey)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(SubmitFailure::UnknownKey)),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -361,7 +542,12 @@ async fn mailbox_that_is_not_on_the_ledger_is_named() {
     let (network, _home) = world.client();
     let nowhere = NodeId::from_bytes([9; 20]);
     let refused = send(&network, &Person::new(&[]).letter("hello"), &[nowhere]).await;
-    assert!(matches!(refused, Err(SubmitFailure::NotDelivered(CarryError::Path(PathError::UnknownMailbox(_))))));
+    assert!(matches!(
+        refused,
+        Err(SubmitFailure::NotDelivered(CarryError::Path(
+            PathError::UnknownMailbox(_)
+        )))
+    ));
     let refused = send(&network, &Person::new(&[]).letter("hello"), &[]).await;
     assert!(matches!(refused, Err(SubmitFailure::NoMailbox)));
 }

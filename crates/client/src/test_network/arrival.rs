@@ -5,7 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use packet::{OpenError, Packet};
 use protocol::NodeId;
-use protocol::answer::{Acknowledgement, Answer, Item, ItemSealer, NodeTime, Record, Refusal, seal_answer};
+use protocol::answer::{
+    Acknowledgement, Answer, Item, ItemSealer, NodeTime, Record, Refusal, seal_answer,
+};
 use protocol::command::{Body, Command, Request, Subject, Ties, owner_message};
 use protocol::frame::STAMP_BYTES;
 use protocol::freshness::TOLERANCE_MS;
@@ -50,9 +52,16 @@ impl World {
         bytes: Bytes,
         stamp: Option<[u8; STAMP_BYTES]>,
     ) -> Outcome {
-        let Ok(packet) = Packet::new(bytes) else { return Refusal::Malformed.into() };
+        let Ok(packet) = Packet::new(bytes) else {
+            return Refusal::Malformed.into();
+        };
         let key = packet.key_id();
-        self.visits.lock().push(Visit { node: at.id, from, key, stamped: stamp.is_some() });
+        self.visits.lock().push(Visit {
+            node: at.id,
+            from,
+            key,
+            stamped: stamp.is_some(),
+        });
         if at.faults.lock().down {
             return Refusal::Unreachable.into();
         }
@@ -70,7 +79,9 @@ impl World {
             return self.arrive(next, Some(at.id), packet.into_bytes(), stamp);
         }
         let paid = stamp.is_some_and(|stamp| {
-            Stamp::from_bytes(&stamp).verify(&packet.hash(), 2, unix_ms()).is_ok()
+            Stamp::from_bytes(&stamp)
+                .verify(&packet.hash(), 2, unix_ms())
+                .is_ok()
         });
         if !paid {
             return Refusal::StampRequired { effort: 2 }.into();
@@ -87,11 +98,15 @@ impl World {
             Err(OpenError::NotForMe) => return Refusal::Denied.into(),
             Err(_) => return Refusal::Malformed.into(),
         };
-        let Ok(command) = Command::decode(&command) else { return Refusal::Malformed.into() };
+        let Ok(command) = Command::decode(&command) else {
+            return Refusal::Malformed.into();
+        };
         let ties = &command.ties;
         let sealed = |answer: Answer| {
             let wraps = matches!(answer, Answer::Sealed(_));
-            Outcome::Answer(Answer::Sealed(seal_answer(&ties.answer_key, &answer.encode(), wraps).into()))
+            Outcome::Answer(Answer::Sealed(
+                seal_answer(&ties.answer_key, &answer.encode(), wraps).into(),
+            ))
         };
         if let Err(refusal) = at.check(ties) {
             return sealed(Answer::Refused(refusal));
@@ -113,29 +128,47 @@ impl World {
             }
             Body::LookUp(Subject::Wallet(wallet)) => {
                 let accounts = at.accounts.lock();
-                sealed(accounts.get(&wallet).map_or(Answer::Refused(Refusal::NotFound), |account| {
-                    Answer::Record(account.record())
-                }))
+                sealed(
+                    accounts
+                        .get(&wallet)
+                        .map_or(Answer::Refused(Refusal::NotFound), |account| {
+                            Answer::Record(account.record())
+                        }),
+                )
             }
-            Body::Owner { fingerprint, request, signature } => {
+            Body::Owner {
+                fingerprint,
+                request,
+                signature,
+            } => {
                 let message = owner_message(ties, request);
-                let Ok(decoded) = Request::decode(request) else { return sealed(Answer::Refused(Refusal::Malformed)) };
+                let Ok(decoded) = Request::decode(request) else {
+                    return sealed(Answer::Refused(Refusal::Malformed));
+                };
                 let certificate = at.certificate_for(&decoded, &fingerprint);
-                let Some(certificate) = certificate else { return sealed(Answer::Refused(Refusal::NotFound)) };
-                if certificate.fingerprint() != fingerprint || !certificate.verify_raw(&message, &signature) {
+                let Some(certificate) = certificate else {
+                    return sealed(Answer::Refused(Refusal::NotFound));
+                };
+                if certificate.fingerprint() != fingerprint
+                    || !certificate.verify_raw(&message, &signature)
+                {
                     return sealed(Answer::Refused(Refusal::Denied));
                 }
                 let pays = |effort: u32| {
                     beside.is_some_and(|stamp| {
-                        Stamp::from_bytes(&stamp).verify(&packet.hash(), effort, unix_ms()).is_ok()
+                        Stamp::from_bytes(&stamp)
+                            .verify(&packet.hash(), effort, unix_ms())
+                            .is_ok()
                     })
                 };
                 match at.obey(decoded, &certificate, pays) {
                     Obeyed::Answer(answer) => sealed(answer),
                     Obeyed::Items(items) => {
                         let mut sealer = ItemSealer::new(&ties.answer_key, false);
-                        let mut sealed: Vec<Answer> =
-                            items.iter().map(|item| Answer::Sealed(sealer.seal(&item.encode()).into())).collect();
+                        let mut sealed: Vec<Answer> = items
+                            .iter()
+                            .map(|item| Answer::Sealed(sealer.seal(&item.encode()).into()))
+                            .collect();
                         let fault = at.faults.lock().stream;
                         if fault == StreamFault::Reordered {
                             sealed.swap(0, 1);
@@ -156,7 +189,10 @@ enum Obeyed {
 
 impl Account {
     fn record(&self) -> Record {
-        Record { certificate: self.certificate.to_bytes().into(), binding: self.binding.clone() }
+        Record {
+            certificate: self.certificate.to_bytes().into(),
+            binding: self.binding.clone(),
+        }
     }
 }
 
@@ -178,11 +214,18 @@ impl FakeNode {
             let time = NodeTime::sign(self.id, now_ms, &ties.nonce, |message| self.sign(message));
             return Err(Refusal::Stale(time));
         }
-        if self.nonces.lock().insert(ties.nonce) { Ok(()) } else { Err(Refusal::Replayed) }
+        if self.nonces.lock().insert(ties.nonce) {
+            Ok(())
+        } else {
+            Err(Refusal::Replayed)
+        }
     }
 
     fn keeps(&self, key: &KeyId) -> bool {
-        self.accounts.lock().values().any(|account| account.knows(key))
+        self.accounts
+            .lock()
+            .values()
+            .any(|account| account.knows(key))
     }
 
     fn store(&self, key: &KeyId, packet: Packet, stamp: Option<[u8; STAMP_BYTES]>) -> Answer {
@@ -192,7 +235,9 @@ impl FakeNode {
         }
         if let Some(effort) = faults.effort {
             let pays = stamp.is_some_and(|stamp| {
-                Stamp::from_bytes(&stamp).verify(&packet.hash(), effort, unix_ms()).is_ok()
+                Stamp::from_bytes(&stamp)
+                    .verify(&packet.hash(), effort, unix_ms())
+                    .is_ok()
             });
             if !pays {
                 return Answer::Refused(Refusal::StampRequired { effort });
@@ -200,7 +245,10 @@ impl FakeNode {
         }
         let hash = packet.hash();
         let mut accounts = self.accounts.lock();
-        let account = accounts.values_mut().find(|account| account.knows(key)).unwrap();
+        let account = accounts
+            .values_mut()
+            .find(|account| account.knows(key))
+            .unwrap();
         if account.certificate.subkey(key).is_none() {
             return Answer::Refused(Refusal::Superseded(account.record()));
         }
@@ -210,42 +258,78 @@ impl FakeNode {
         let forger = faults.forges_acknowledgements.then(|| Person::new(&[]));
         let keys: &SecretCertificate = forger.as_ref().map_or(&self.keys, |forger| &forger.keys);
         let time_ms = unix_ms().saturating_add_signed(faults.clock_ahead_ms);
-        Answer::Acknowledged(Acknowledgement::sign(self.id, hash, time_ms, |message| keys.sign_raw(message)))
+        Answer::Acknowledged(Acknowledgement::sign(self.id, hash, time_ms, |message| {
+            keys.sign_raw(message)
+        }))
     }
 
-    fn certificate_for(&self, request: &Request<'_>, fingerprint: &wallet::Fingerprint) -> Option<Certificate> {
+    fn certificate_for(
+        &self,
+        request: &Request<'_>,
+        fingerprint: &wallet::Fingerprint,
+    ) -> Option<Certificate> {
         match request {
             Request::OpenMailbox { certificate, .. } => Certificate::parse(certificate).ok(),
             _ => {
                 let accounts = self.accounts.lock();
-                accounts.values().map(|account| &account.certificate).find(|c| c.fingerprint() == *fingerprint).cloned()
+                accounts
+                    .values()
+                    .map(|account| &account.certificate)
+                    .find(|c| c.fingerprint() == *fingerprint)
+                    .cloned()
             }
         }
     }
 
-    fn obey(&self, request: Request<'_>, certificate: &Certificate, pays: impl Fn(u32) -> bool) -> Obeyed {
+    fn obey(
+        &self,
+        request: Request<'_>,
+        certificate: &Certificate,
+        pays: impl Fn(u32) -> bool,
+    ) -> Obeyed {
         let wallet = certificate.wallet().unwrap();
         let mut accounts = self.accounts.lock();
         Obeyed::Answer(match request {
-            Request::OpenMailbox { binding, tokens, .. } => {
+            Request::OpenMailbox {
+                binding, tokens, ..
+            } => {
                 if let Some(effort) = self.faults.lock().effort.filter(|effort| !pays(*effort)) {
                     return Obeyed::Answer(Answer::Refused(Refusal::StampRequired { effort }));
                 }
-                let expected: Vec<[u8; 32]> = certificate.key_ids().iter().map(|key| self.token(key)).collect();
+                let expected: Vec<[u8; 32]> = certificate
+                    .key_ids()
+                    .iter()
+                    .map(|key| self.token(key))
+                    .collect();
                 if tokens.is_empty() {
                     Answer::Challenge(self.challenges(certificate))
-                } else if tokens == expected && binding.verify().is_ok() && binding.verify_certificate(certificate).is_ok() {
-                    let queue = accounts.remove(&wallet).map_or_else(Vec::new, |account| account.queue);
+                } else if tokens == expected
+                    && binding.verify().is_ok()
+                    && binding.verify_certificate(certificate).is_ok()
+                {
+                    let queue = accounts
+                        .remove(&wallet)
+                        .map_or_else(Vec::new, |account| account.queue);
                     let certificate = certificate.clone();
                     let acknowledged = std::collections::HashMap::new();
-                    accounts.insert(wallet, Account { certificate, binding, queue, acknowledged });
+                    accounts.insert(
+                        wallet,
+                        Account {
+                            certificate,
+                            binding,
+                            queue,
+                            acknowledged,
+                        },
+                    );
                     Answer::Done
                 } else {
                     Answer::Refused(Refusal::Denied)
                 }
             }
             Request::Collect { after, .. } => {
-                let Some(account) = accounts.get(&wallet) else { return Obeyed::Answer(Answer::Refused(Refusal::NotFound)) };
+                let Some(account) = accounts.get(&wallet) else {
+                    return Obeyed::Answer(Answer::Refused(Refusal::NotFound));
+                };
                 let from = usize::try_from(after.unwrap_or(0)).unwrap();
                 let mut items: Vec<Item> = (1_u64..)
                     .zip(&account.queue)
@@ -256,7 +340,10 @@ impl FakeNode {
                         packet: packet.clone().into_bytes(),
                     })
                     .collect();
-                items.push(Item::CaughtUp { cursor: account.queue.len() as u64, node_time_ms: unix_ms() });
+                items.push(Item::CaughtUp {
+                    cursor: account.queue.len() as u64,
+                    node_time_ms: unix_ms(),
+                });
                 return Obeyed::Items(items);
             }
             Request::Acknowledge { device, cursor } => {
@@ -275,14 +362,20 @@ impl FakeNode {
 
     /// As long as a real one, and made so that it never looks like an envelope.
     fn token(&self, key: &KeyId) -> [u8; 32] {
-        let mut token: [u8; 32] = Sha256::new().chain_update(self.id).chain_update(key.as_bytes()).finalize().into();
+        let mut token: [u8; 32] = Sha256::new()
+            .chain_update(self.id)
+            .chain_update(key.as_bytes())
+            .finalize()
+            .into();
         token[0] = 0;
         token
     }
 
     fn challenges(&self, certificate: &Certificate) -> Vec<Bytes> {
         let seal = |key: &KeyId| {
-            packet::seal_bytes_to(certificate, Some(*key), &self.token(key), None, &mut OsRng).unwrap().into_bytes()
+            packet::seal_bytes_to(certificate, Some(*key), &self.token(key), None, &mut OsRng)
+                .unwrap()
+                .into_bytes()
         };
         certificate.key_ids().iter().map(seal).collect()
     }
@@ -292,6 +385,7 @@ impl Account {
     /// A test account knows the keys of its certificate, and those that the binding's wallet had before if
     /// a packet to them is in its queue.
     fn knows(&self, key: &KeyId) -> bool {
-        self.certificate.subkey(key).is_some() || self.queue.iter().any(|packet| packet.key_id() == *key)
+        self.certificate.subkey(key).is_some()
+            || self.queue.iter().any(|packet| packet.key_id() == *key)
     }
 }

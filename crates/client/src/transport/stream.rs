@@ -47,7 +47,12 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(body: Incoming, session: Arc<Session>, exchange: ExchangeId, silence: Duration) -> Self {
+    pub(super) fn new(
+        body: Incoming,
+        session: Arc<Session>,
+        exchange: ExchangeId,
+        silence: Duration,
+    ) -> Self {
         Self {
             body,
             events: Events::default(),

@@ -1,0 +1,215 @@
+//! One attempt to send one row: look up, seal, submit.
+
+use bytes::Bytes;
+use packet::{Draft, MessageId, Packet, Receipt, ReplyRoute, Sender, SessionId};
+use protocol::NodeId;
+use protocol::answer::Record;
+use rand::rngs::OsRng;
+use wallet::{Certificate, WalletAddress};
+
+use super::{AttemptError, Outbox};
+use crate::carrier::{Resolved, SubmitError, Target};
+use crate::state::{OutboxItem, OutboxProgress, OutboxRow, What};
+
+/// How often a certificate may be superseded within one attempt.
+const MAX_RESEALS: usize = 3;
+
+/// A message, ready to be sealed to whatever certificate the recipient has.
+pub(super) struct Letter<'a> {
+    pub(super) item: &'a OutboxItem,
+    pub(super) id: MessageId,
+    pub(super) content_type: &'a str,
+    pub(super) session: SessionId,
+    pub(super) sequence: u64,
+    pub(super) time_ms: u64,
+    pub(super) body: Bytes,
+}
+
+impl Outbox {
+    /// Tries to send a row; `row.progress` tells what became of it.
+    pub(super) async fn attempt(
+        &self,
+        row: &mut OutboxRow,
+        hear: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<(), AttemptError> {
+        let target = Target {
+            wallet: row.item.to,
+            fingerprint: row.item.fingerprint,
+            mailboxes: row.item.mailboxes.clone(),
+        };
+        let mut to = self.carrier.look_up(&target).await?;
+        let item = row.item.clone();
+        match &item.what {
+            What::File(file) => {
+                self.send_chunks(row.id, &item, file, &mut row.progress, to, hear)
+                    .await
+            }
+            What::Message {
+                content_type,
+                text,
+                session,
+                sequence,
+                time_ms,
+            } => {
+                let letter = Letter {
+                    item: &item,
+                    id: row.id,
+                    content_type,
+                    session: SessionId::from_bytes(*session),
+                    sequence: *sequence,
+                    time_ms: *time_ms,
+                    body: Bytes::copy_from_slice(text.as_bytes()),
+                };
+                self.deliver(&letter, &mut to, &mut row.progress).await
+            }
+            What::Receipt {
+                ids,
+                session,
+                time_ms,
+            } => {
+                let ids = ids.iter().map(|id| MessageId::from_bytes(*id)).collect();
+                let letter = Letter {
+                    item: &item,
+                    id: row.id,
+                    content_type: packet::ContentType::RECEIPT,
+                    session: SessionId::from_bytes(*session),
+                    sequence: 0,
+                    time_ms: *time_ms,
+                    body: Receipt { ids }.encode().into(),
+                };
+                self.deliver(&letter, &mut to, &mut row.progress).await
+            }
+        }
+    }
+
+    /// Stores one message at as many mailboxes as are wanted. `to` is replaced if the recipient has rotated.
+    pub(super) async fn deliver(
+        &self,
+        letter: &Letter<'_>,
+        to: &mut Resolved,
+        progress: &mut OutboxProgress,
+    ) -> Result<(), AttemptError> {
+        for _ in 0..MAX_RESEALS {
+            let packet = self.seal(letter, &to.certificate).await?;
+            match self.store_copies(letter, &packet, to, progress).await {
+                Err(AttemptError::Submit(SubmitError::Superseded(record))) => {
+                    *to = superseding(to, &record)?;
+                }
+                other => return other,
+            }
+        }
+        Err(AttemptError::Unsettled)
+    }
+
+    async fn store_copies(
+        &self,
+        letter: &Letter<'_>,
+        packet: &Packet,
+        to: &Resolved,
+        progress: &mut OutboxProgress,
+    ) -> Result<(), AttemptError> {
+        let privacy = letter.item.privacy;
+        if to.mailboxes.is_empty() {
+            let stored = self.carrier.broadcast(packet, privacy).await?;
+            progress.stored_at = vec![stored.node];
+            return Ok(());
+        }
+        // Mailboxes that the recipient has left don't count.
+        (progress.stored_at).retain(|node| to.mailboxes.contains(node));
+        let wanted = usize::from(letter.item.copies.max(1)).min(to.mailboxes.len());
+        while progress.stored_at.len() < wanted {
+            let left: Vec<NodeId> = (to.mailboxes.iter().copied())
+                .filter(|node| !progress.stored_at.contains(node))
+                .collect();
+            match self.carrier.submit(packet, &left, privacy).await {
+                Ok(stored) if progress.stored_at.contains(&stored.node) => {
+                    // The carrier went back to one that has it: there is no other.
+                    return Err(AttemptError::TooFewCopies {
+                        stored: progress.stored_at.len(),
+                        wanted,
+                        cause: SubmitError::QueueFull,
+                    });
+                }
+                Ok(stored) => progress.stored_at.push(stored.node),
+                Err(error @ SubmitError::Superseded(_)) => return Err(error.into()),
+                Err(cause) if !progress.stored_at.is_empty() => {
+                    return Err(AttemptError::TooFewCopies {
+                        stored: progress.stored_at.len(),
+                        wanted,
+                        cause,
+                    });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals a message with the wallet's certificate as it is now.
+    async fn seal(
+        &self,
+        letter: &Letter<'_>,
+        recipient: &Certificate,
+    ) -> Result<Packet, AttemptError> {
+        let identity = self.account.identity()?;
+        let mailboxes = &identity.binding.mailboxes;
+        let signed = letter.item.signed;
+        let reply = (signed && !mailboxes.is_empty()).then(|| ReplyRoute {
+            fingerprint: identity.binding.fingerprint,
+            mailboxes: mailboxes.clone(),
+        });
+        let draft = Draft {
+            message_id: letter.id,
+            time_ms: letter.time_ms,
+            content_type: letter.content_type.to_owned(),
+            session: letter.session,
+            sequence: letter.sequence,
+            reply,
+            body: letter.body.clone(),
+        };
+        let account = std::sync::Arc::clone(&self.account);
+        let recipient = recipient.clone();
+        let sealed = tokio::task::spawn_blocking(move || {
+            let sender = Sender {
+                wallet: account.key(),
+                certificate: &identity.secret,
+                binding: &identity.binding,
+            };
+            packet::seal(&draft, signed.then_some(&sender), &recipient, &mut OsRng)
+        });
+        match sealed.await {
+            Ok(sealed) => Ok(sealed?),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// The recipient's new certificate, if their wallet vouches for it and it is newer.
+fn superseding(old: &Resolved, record: &Record) -> Result<Resolved, AttemptError> {
+    let check = || {
+        let certificate = Certificate::parse(&record.certificate).ok()?;
+        let binding = record.binding.clone();
+        binding.verify().ok()?;
+        binding.verify_certificate(&certificate).ok()?;
+        let same =
+            vouches_for(&binding.wallet, old) && binding.fingerprint == old.binding.fingerprint;
+        (same && binding.sequence > old.binding.sequence).then(|| Resolved {
+            wallet: old.wallet,
+            mailboxes: if binding.mailboxes.is_empty() {
+                old.mailboxes.clone()
+            } else {
+                binding.mailboxes.clone()
+            },
+            certificate,
+            binding,
+        })
+    };
+    check().ok_or(AttemptError::FalseCertificate)
+}
+
+fn vouches_for(wallet: &WalletAddress, resolved: &Resolved) -> bool {
+    *wallet == resolved.wallet
+}
