@@ -1,0 +1,94 @@
+//! The command line: global options and the list of commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::commands;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 wrong usage, 3 refused, 4 not stored yet: kept in the \
+outbox, 5 not found, 6 network or ledger unreachable.";
+
+/// CONET: send packets by wallet address over a network that can't read them.
+#[derive(Debug, Parser)]
+#[command(name = "conet", version, after_help = EXIT_CODES, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Folder of wallets, contacts and networks [default: conet in the XDG data directory].
+    #[arg(long, global = true, env = "CONET_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Network: the name of one in the home, or a network file.
+    #[arg(
+        long,
+        global = true,
+        default_value = "devnet",
+        value_name = "NAME|FILE"
+    )]
+    pub(crate) network: String,
+    /// Wallet: its label or address [default: the first].
+    #[arg(long, global = true, value_name = "LABEL|0x…")]
+    pub(crate) wallet: Option<String>,
+    /// File whose first line is the wallet's password; the environment variable CONET_PASSWORD does as well.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Print JSON, one object on a line.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Log more on stderr; twice for still more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub(crate) verbose: u8,
+    /// Print results only, and log errors only.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// A whole network on this machine, to try things out.
+    #[command(subcommand)]
+    Devnet(commands::devnet::DevnetCommand),
+    /// Run a node of a network.
+    #[command(subcommand)]
+    Node(commands::node::NodeCommand),
+    /// Print what a shell needs to complete commands.
+    Completions(commands::completions::CompletionsArgs),
+}
+
+impl Command {
+    /// Says whether it runs until it is stopped and logs for an operator.
+    pub(crate) fn is_daemon(&self) -> bool {
+        matches!(
+            self,
+            Self::Node(commands::node::NodeCommand::Run(_))
+                | Self::Devnet(commands::devnet::DevnetCommand::Chain(_))
+        )
+    }
+}
+
+/// Reads the command line; ends the process where it makes no sense, or to show help.
+pub(crate) fn parse() -> Cli {
+    Cli::parse()
+}
+
+/// The command line as a description, for completions.
+pub(crate) fn description() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn command_line_is_consistent() {
+        super::description().debug_assert();
+    }
+}

@@ -1,0 +1,266 @@
+//! `conet node`: a node of a network.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use ledger::{NetworkFile, Registrar};
+use node::NodeKeys;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::admin_port;
+use crate::context::Context;
+use crate::devnet::{dev_funder, free_ports};
+use crate::failure::{Context as _, Exit, Failure, Outcome};
+use crate::node_folder::{self, NodeFolder, Registered, Settings};
+use crate::screen::{Steps, print, print_json};
+use crate::stopping;
+
+/// What a node needs besides its stake, wei: gas for registering and for its accounts' routes.
+pub(crate) const GAS_ALLOWANCE_WEI: u128 = 1_000_000_000_000_000_000;
+/// The least that is left for gas, wei, before it makes sense to try.
+const LEAST_GAS_WEI: u128 = 10_000_000_000_000_000;
+
+/// What `conet node` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Make a node's keys and register it on the ledger; again, to register after funding it.
+    Init(InitArgs),
+    /// Run the node until it is stopped.
+    Run(RunArgs),
+    /// Show how the node is.
+    Status(StatusArgs),
+}
+
+/// Arguments of `conet node init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Where clients and nodes connect [default: a free port on 127.0.0.1].
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where health, status and metrics are served; keep it on loopback [default: a free port on 127.0.0.1].
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin: Option<SocketAddr>,
+    /// The URL under which others reach the node [default: http:// and what it listens on].
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Stake [default: the least that the ledger takes].
+    #[arg(long, value_name = "WEI")]
+    stake: Option<u128>,
+}
+
+/// Arguments of `conet node run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Stop when stdin ends: for programs that start nodes.
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
+}
+
+/// Arguments of `conet node status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    /// The node's folder [default: node in the home].
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+impl Place {
+    fn folder(&self, context: &Context) -> NodeFolder {
+        NodeFolder::new(
+            self.dir
+                .clone()
+                .unwrap_or_else(|| context.home_path().join("node")),
+        )
+    }
+}
+
+/// Does one of them.
+pub(crate) async fn run(context: &Context, command: NodeCommand) -> Outcome {
+    match command {
+        NodeCommand::Init(args) => init(context, args).await,
+        NodeCommand::Run(args) => run_node(context, &args).await,
+        NodeCommand::Status(args) => status(context, &args).await,
+    }
+}
+
+async fn init(context: &Context, args: InitArgs) -> Outcome {
+    let folder = args.place.folder(context);
+    let steps = Steps::new(context.global.quiet);
+    let network = if folder.exists() {
+        folder.network()?
+    } else {
+        context.network()?
+    };
+    let (settings, keys) = if folder.exists() {
+        let settings = folder.settings()?;
+        let keys = unlock(context, &folder, &settings).await?;
+        (settings, keys)
+    } else {
+        make(context, &folder, &network, &args)?
+    };
+    steps.begin("registering the node on the ledger");
+    let registrar = Registrar::new(&network, &keys.wallet)?;
+    let stake_wei = match args.stake {
+        Some(stake_wei) => stake_wei,
+        None => registrar
+            .min_stake()
+            .await
+            .context("the ledger does not answer")?,
+    };
+    pay(&network, &registrar, stake_wei).await?;
+    let registered =
+        node_folder::register(&network, &keys, &settings.endpoint, Some(stake_wei)).await?;
+    steps.end();
+    let dir = folder.path().display();
+    if context.global.json {
+        print_json(&json!({
+            "id": settings.address, "url": settings.endpoint, "admin": settings.admin, "dir": folder.path(),
+            "registered": true,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let word = match registered {
+        Registered::New => "registered",
+        Registered::Updated => "registered before, brought up to date",
+    };
+    print(&format!(
+        "node {} at {}: {word}",
+        settings.address, settings.endpoint
+    ))?;
+    if settings.password_is_empty {
+        print("its key is under an empty password: good enough for a devnet, for nothing else")?;
+    }
+    print(&format!("run it: conet node run --dir {dir}"))?;
+    Ok(Exit::Done)
+}
+
+fn make(
+    context: &Context,
+    folder: &NodeFolder,
+    network: &NetworkFile,
+    args: &InitArgs,
+) -> Outcome<(Settings, NodeKeys)> {
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let mut free = free_ports(loopback, 2)?
+        .into_iter()
+        .map(|port| SocketAddr::new(loopback, port));
+    let mut address = |given: Option<SocketAddr>| {
+        given
+            .or_else(|| free.next())
+            .ok_or_else(|| Failure::error("no port is free"))
+    };
+    let (listen, admin) = (address(args.listen)?, address(args.admin)?);
+    let given = context.given_password()?;
+    let password = match given {
+        Some(password) => password,
+        None if network.dev.is_some() => Zeroizing::default(),
+        None => context.new_password("the node's wallet")?,
+    };
+    if listen.ip().is_unspecified() && args.endpoint.is_none() {
+        let advice = "give --endpoint URL, under which others reach it";
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("{listen} is no address that others could use: {advice}"),
+        ));
+    }
+    folder.create(network, listen, admin, args.endpoint.clone(), &password)
+}
+
+/// Sees to it that the node can pay: on a devnet everybody's funder does, else the operator must have.
+async fn pay(network: &NetworkFile, node: &Registrar, stake_wei: u128) -> Outcome<()> {
+    let balance_wei = node.balance(node.payer()).await?;
+    if balance_wei >= stake_wei.saturating_add(LEAST_GAS_WEI) {
+        return Ok(());
+    }
+    // A node that is registered already has paid; it is only brought up to date.
+    if balance_wei >= LEAST_GAS_WEI && node.node_nonce(node.payer()).await? > 0 {
+        return Ok(());
+    }
+    let needed_wei = stake_wei.saturating_add(GAS_ALLOWANCE_WEI);
+    let Some(funder) = dev_funder(network)? else {
+        let message = format!(
+            "the node's wallet {} has {balance_wei} wei: send it at least {needed_wei} wei and run `conet node init` again",
+            node.payer(),
+        );
+        return Err(Failure::new(Exit::Refused, message));
+    };
+    Registrar::new(network, &funder)?
+        .transfer(node.payer(), needed_wei)
+        .await?;
+    Ok(())
+}
+
+async fn unlock(context: &Context, folder: &NodeFolder, settings: &Settings) -> Outcome<NodeKeys> {
+    let password = match context.given_password()? {
+        _ if settings.password_is_empty => Zeroizing::default(),
+        Some(password) => password,
+        None => context.password("the node's wallet")?,
+    };
+    let path = folder.path().to_owned();
+    tokio::task::spawn_blocking(move || node_folder::unlock(&path, &password)).await?
+}
+
+async fn run_node(context: &Context, args: &RunArgs) -> Outcome {
+    let folder = args.place.folder(context);
+    let settings = folder.settings()?;
+    let stop = stopping::on_signal()?;
+    if args.until_stdin_ends {
+        stopping::with_stdin(&stop);
+    }
+    let keys = unlock(context, &folder, &settings).await?;
+    folder.run(settings, keys, stop).await?;
+    Ok(Exit::Done)
+}
+
+async fn status(context: &Context, args: &StatusArgs) -> Outcome {
+    let folder = args.place.folder(context);
+    let settings = folder.settings()?;
+    let running = folder.running();
+    let answer = match running {
+        Some(_) => admin_port::status(settings.admin).await,
+        None => None,
+    };
+    if context.global.json {
+        print_json(&json!({
+            "id": settings.address, "url": settings.endpoint, "admin": settings.admin, "mailbox": settings.mailbox,
+            "pid": running, "status": answer,
+        }))?;
+    } else {
+        let state = running.map_or_else(
+            || "not running".to_owned(),
+            |id| format!("running, process {id}"),
+        );
+        print(&format!("node      {} ({state})", settings.address))?;
+        print(&format!("endpoint  {}", settings.endpoint))?;
+        print(&format!(
+            "admin     http://{} (/health, /status, /metrics)",
+            settings.admin
+        ))?;
+        for (name, value) in answer
+            .as_ref()
+            .and_then(|answer| answer.as_object())
+            .into_iter()
+            .flatten()
+        {
+            if name != "id" {
+                print(&format!("{name:<13} {value}"))?;
+            }
+        }
+    }
+    match (running, answer) {
+        (Some(_), Some(_)) => Ok(Exit::Done),
+        _ => Ok(Exit::Unreachable),
+    }
+}

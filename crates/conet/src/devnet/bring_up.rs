@@ -1,0 +1,261 @@
+//! Starting a devnet, step by step; each step finds what an earlier `up` has done already.
+
+use std::ffi::OsStr;
+use std::time::{Duration, Instant};
+
+use ledger::{DeploymentTerms, NetworkFile, Registrar, deploy};
+use node::NodeKeys;
+use tokio::task::JoinSet;
+use wallet::{Mnemonic, WalletKey};
+
+use super::chain::{self, ChainArgs};
+use super::members::Members;
+use super::plan::{ChainKind, DevnetFolder, Plan, PlannedContracts};
+use crate::admin_port;
+use crate::failure::{Context as _, Exit, Failure, Outcome};
+use crate::node_folder;
+use crate::screen::Steps;
+
+/// Least stake of a devnet's nodes, wei: one coin.
+const MIN_STAKE_WEI: u128 = 1_000_000_000_000_000_000;
+/// How long a stake stays locked: an hour, so that leaving can be tried.
+const UNBONDING_PERIOD_S: u64 = 3_600;
+/// What a node gets, wei: its stake, and gas for tens of thousands of routes.
+const NODE_FUNDS_WEI: u128 = 20 * MIN_STAKE_WEI;
+/// How long the chain may take to answer.
+const CHAIN_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the nodes may take to know each other.
+const NODE_PATIENCE: Duration = Duration::from_secs(60);
+/// How often something that is awaited is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A devnet that is being started.
+#[derive(Debug)]
+pub(super) struct BringUp<'a> {
+    pub(super) folder: &'a DevnetFolder,
+    pub(super) plan: &'a mut Plan,
+    pub(super) chain: &'a mut Members,
+    pub(super) nodes: &'a mut Members,
+    pub(super) in_process: bool,
+    pub(super) steps: &'a Steps,
+}
+
+impl BringUp<'_> {
+    /// Starts the chain and all nodes; returns when each node knows all.
+    pub(super) async fn run(&mut self) -> Outcome<NetworkFile> {
+        self.start_chain().await?;
+        self.deploy_contracts().await?;
+        let network = self.plan.network();
+        network.save(&self.folder.network_path())?;
+        self.register_nodes(&network).await?;
+        self.start_nodes()?;
+        self.await_nodes().await?;
+        Ok(network)
+    }
+
+    async fn start_chain(&mut self) -> Outcome<()> {
+        self.steps.begin("starting the chain");
+        let args = ChainArgs {
+            dir: self.folder.chain_path(),
+            listen: self.plan.chain_address(),
+            block_time: self.plan.block_time_s,
+            kind: self.plan.chain,
+        };
+        let log = self.folder.path.join("chain.log");
+        if self.in_process && args.kind == ChainKind::Revm {
+            self.chain.start_task("the chain", |stop| async move {
+                chain::run_here(&args, stop).await
+            });
+        } else {
+            let kind = if args.kind == ChainKind::Revm {
+                "revm"
+            } else {
+                "anvil"
+            };
+            let (listen, block_time) = (args.listen.to_string(), args.block_time.to_string());
+            let words = [
+                "devnet",
+                "chain",
+                "--listen",
+                &listen,
+                "--block-time",
+                &block_time,
+                "--kind",
+                kind,
+                "--dir",
+            ];
+            let mut arguments: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+            arguments.push(args.dir.as_os_str());
+            self.chain.start_process("the chain", &arguments, &log)?;
+        }
+        let registrar = Registrar::new(&self.plan.network(), &first_funder()?)?;
+        let begun = Instant::now();
+        let answers = async {
+            loop {
+                match registrar.balance(registrar.payer()).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) if begun.elapsed() > CHAIN_PATIENCE => {
+                        return Err(Failure::from(error));
+                    }
+                    Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+                }
+            }
+        };
+        tokio::select! {
+            answered = answers => answered.context("the chain does not answer"),
+            ended = self.chain.ended() => {
+                Err(Failure::error(format!("the chain ended ({}): see {}", ended.how, log.display())))
+            }
+        }
+    }
+
+    async fn deploy_contracts(&mut self) -> Outcome<()> {
+        let funder = first_funder()?;
+        if self.plan.deployed.is_some() {
+            let there = Registrar::new(&self.plan.network(), &funder)?
+                .min_stake()
+                .await;
+            let advice = format!("remove {} and start again", self.folder.path.display());
+            return there
+                .map(|_| ())
+                .context(format!("the chain has lost the contracts, {advice}"));
+        }
+        self.steps.begin("deploying the contracts");
+        let terms = DeploymentTerms {
+            min_stake_wei: MIN_STAKE_WEI,
+            unbonding_period_s: UNBONDING_PERIOD_S,
+        };
+        let deployed = deploy(&self.plan.network(), &funder, &terms)
+            .await
+            .context("deploying the contracts")?;
+        self.plan.deployed = Some(PlannedContracts {
+            contracts: deployed.contracts,
+            block: deployed.block,
+        });
+        self.folder.keep(self.plan)
+    }
+
+    /// Makes, funds and registers the nodes that aren't yet, all at once.
+    async fn register_nodes(&mut self, network: &NetworkFile) -> Outcome<()> {
+        let new: Vec<usize> = (self.plan.nodes.iter().enumerate())
+            .filter(|(_, node)| !node.registered)
+            .map(|(place, _)| place)
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.steps.begin(format!("registering {} nodes", new.len()));
+        let funder = std::sync::Arc::new(Registrar::new(network, &first_funder()?)?);
+        let mut registering = JoinSet::new();
+        for place in new {
+            let (keys, endpoint) = self.keys(place, network)?;
+            let (network, funder) = (network.clone(), std::sync::Arc::clone(&funder));
+            registering.spawn(async move {
+                let address = keys.wallet.address();
+                if funder.balance(address).await? < NODE_FUNDS_WEI / 2 {
+                    funder.transfer(address, NODE_FUNDS_WEI).await?;
+                }
+                node_folder::register(&network, &keys, &endpoint, Some(MIN_STAKE_WEI)).await?;
+                Outcome::Ok(place)
+            });
+        }
+        while let Some(registered) = registering.join_next().await {
+            let place = registered?.context("registering a node")?;
+            if let Some(node) = self.plan.nodes.get_mut(place) {
+                node.registered = true;
+            }
+            self.folder.keep(self.plan)?;
+        }
+        Ok(())
+    }
+
+    /// Makes or opens the node at that place.
+    fn keys(&self, place: usize, network: &NetworkFile) -> Outcome<(NodeKeys, String)> {
+        let folder = self.folder.node(place);
+        if folder.exists() {
+            return Ok((
+                node_folder::unlock(folder.path(), "")?,
+                folder.settings()?.endpoint,
+            ));
+        }
+        let node = self
+            .plan
+            .nodes
+            .get(place)
+            .ok_or_else(|| Failure::error("no such node"))?;
+        let listen = (self.plan.listen, node.port).into();
+        let admin = (std::net::Ipv4Addr::LOCALHOST, node.admin_port).into();
+        let (settings, keys) = folder.create(network, listen, admin, None, "")?;
+        Ok((keys, settings.endpoint))
+    }
+
+    fn start_nodes(&mut self) -> Outcome<()> {
+        self.steps
+            .begin(format!("starting {} nodes", self.plan.nodes.len()));
+        for place in 0..self.plan.nodes.len() {
+            let folder = self.folder.node(place);
+            folder.set_network(&self.plan.network())?;
+            let name = format!("node {}", place + 1);
+            if self.in_process {
+                let (settings, keys) =
+                    (folder.settings()?, node_folder::unlock(folder.path(), "")?);
+                self.nodes.start_task(&name, |stop| async move {
+                    folder.run(settings, keys, stop).await
+                });
+                continue;
+            }
+            let mut arguments: Vec<&OsStr> = ["node", "run", "--until-stdin-ends", "--dir"]
+                .map(OsStr::new)
+                .to_vec();
+            arguments.push(folder.path().as_os_str());
+            self.nodes
+                .start_process(&name, &arguments, &folder.path().join("node.log"))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until each node has read all nodes from the ledger.
+    async fn await_nodes(&mut self) -> Outcome<()> {
+        let count = self.plan.nodes.len();
+        let admins: Vec<_> = (self.plan.nodes.iter())
+            .map(|node| (std::net::Ipv4Addr::LOCALHOST, node.admin_port).into())
+            .collect();
+        let begun = Instant::now();
+        let ready = async {
+            for (place, admin) in admins.into_iter().enumerate() {
+                self.steps.begin(format!(
+                    "waiting for the nodes to know each other ({place} of {count})"
+                ));
+                while known_nodes(admin).await < count {
+                    if begun.elapsed() > NODE_PATIENCE {
+                        let message = format!("node {} does not come up: see its log", place + 1);
+                        return Err(Failure::new(Exit::Unreachable, message));
+                    }
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+            }
+            Ok(())
+        };
+        tokio::select! {
+            ready = ready => ready,
+            ended = self.nodes.ended() => {
+                let logs = self.folder.path.join("nodes");
+                Err(Failure::error(format!("{} ended ({}): see its log in {}", ended.name, ended.how, logs.display())))
+            }
+            ended = self.chain.ended() => Err(Failure::error(format!("the chain ended ({})", ended.how))),
+        }
+    }
+}
+
+async fn known_nodes(admin: std::net::SocketAddr) -> usize {
+    let status = admin_port::status(admin).await;
+    let known = status
+        .as_ref()
+        .and_then(|status| status.get("nodes_known")?.as_u64());
+    usize::try_from(known.unwrap_or(0)).unwrap_or(0)
+}
+
+/// The account that pays for a devnet's making.
+pub(super) fn first_funder() -> Outcome<WalletKey> {
+    Ok(Mnemonic::parse(super::DEV_MNEMONIC)?.wallet(0)?)
+}

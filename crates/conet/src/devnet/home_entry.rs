@@ -1,0 +1,93 @@
+//! What a devnet puts into the home that it was started with, and takes out again if it is ephemeral.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ledger::NetworkFile;
+
+use super::NETWORK_NAME;
+use crate::context::Context;
+use crate::failure::{Context as _, Failure, Outcome};
+
+/// How long the chain of a devnet that may run may take to take a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The network file in the home, with what was there before.
+#[derive(Debug)]
+pub(super) struct HomeEntry {
+    path: PathBuf,
+    before: Option<NetworkFile>,
+}
+
+impl HomeEntry {
+    /// Looks at what is there.
+    ///
+    /// # Errors
+    /// Where another devnet runs under that name in this home.
+    pub(super) fn look(context: &Context, rpc_url: &str) -> Outcome<Self> {
+        let path = context.network_path_of(NETWORK_NAME);
+        let before = path
+            .exists()
+            .then(|| NetworkFile::load(&path))
+            .transpose()
+            .unwrap_or_default();
+        let other = before
+            .as_ref()
+            .and_then(|file| file.rpc_urls.first())
+            .filter(|url| *url != rpc_url);
+        if let Some(url) = other
+            && answers(url)
+        {
+            let advice = "stop it first, or use another --home";
+            return Err(Failure::error(format!(
+                "another devnet runs in this home, its chain is {url}: {advice}"
+            )));
+        }
+        Ok(Self { path, before })
+    }
+
+    /// Writes the network file; what the home knew of an earlier network of that name goes.
+    pub(super) fn put(&self, network: &NetworkFile, is_new: bool) -> Outcome<()> {
+        if is_new {
+            self.forget_index()?;
+        }
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder).context(folder.display())?;
+        }
+        network
+            .save(&self.path)
+            .context("writing the network into the home")
+    }
+
+    /// Takes it out again, and puts back what was there.
+    pub(super) fn take_out(&self) -> Outcome<()> {
+        self.forget_index()?;
+        match &self.before {
+            Some(before) => Ok(before.save(&self.path)?),
+            None if self.path.exists() => fs::remove_file(&self.path).context(self.path.display()),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the index and notes of the network, which are of another chain with the same ID.
+    fn forget_index(&self) -> Outcome<()> {
+        let folder = self.path.with_extension("");
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).context(folder.display())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Says whether somebody takes connections at an `http://ip:port` URL.
+fn answers(url: &str) -> bool {
+    let address = url
+        .trim_start_matches("http://")
+        .trim_end_matches('/')
+        .parse();
+    address.is_ok_and(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok())
+}

@@ -1,0 +1,109 @@
+//! What of a devnet runs.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::PLAIN_INTAKE;
+use super::plan::{DevnetFolder, Plan};
+use crate::context::Context;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::process_lock::ProcessLock;
+use crate::screen::{print, print_json};
+
+/// Shows it.
+pub(crate) async fn status(context: &Context, dir: Option<PathBuf>) -> Outcome {
+    let path = dir.unwrap_or_else(|| context.home_path().join("devnet"));
+    let folder = DevnetFolder::new(path);
+    let advice = "start one with `conet devnet up`";
+    let Some(plan) = folder.plan()? else {
+        let message = format!(
+            "there is no devnet in {}: {advice}, or give --dir",
+            folder.path.display()
+        );
+        return Err(Failure::new(Exit::NotFound, message));
+    };
+    if ProcessLock::holder(&folder.lock_path()).is_none() {
+        let message = format!(
+            "the devnet in {} does not run: {advice}",
+            folder.path.display()
+        );
+        return Err(Failure::new(Exit::NotFound, message));
+    }
+    if context.global.json {
+        print_json(&describe(&folder, &plan)?)?;
+    } else {
+        print(&table(&folder, &plan)?)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A devnet for programs.
+pub(super) fn describe(folder: &DevnetFolder, plan: &Plan) -> Outcome<Value> {
+    let network = plan.network();
+    let mut nodes = Vec::new();
+    for place in 0..plan.nodes.len() {
+        let node = folder.node(place);
+        let settings = node.settings()?;
+        nodes.push(json!({
+            "id": settings.address,
+            "url": format!("{}{PLAIN_INTAKE}", settings.endpoint),
+            "endpoint": settings.endpoint,
+            "mailbox": settings.mailbox,
+            "bridge": false,
+            "pid": node.running(),
+            "admin": format!("http://{}", settings.admin),
+            "dir": node.path(),
+        }));
+    }
+    Ok(json!({
+        "nodes": nodes,
+        "chain": {
+            "rpc": plan.rpc_url(),
+            "chainId": network.chain_id,
+            "contracts": {
+                "NodeRegistry": network.contracts.node_registry,
+                "RouteRegistry": network.contracts.route_registry,
+            },
+        },
+        "pid": ProcessLock::holder(&folder.lock_path()),
+        "network": folder.network_path(),
+        "dir": folder.path,
+    }))
+}
+
+/// A devnet for people.
+pub(super) fn table(folder: &DevnetFolder, plan: &Plan) -> Outcome<String> {
+    let mut lines = vec![format!(
+        "{:<8} {:<42}  {:<28} {:>8}",
+        "", "wallet", "endpoint", "process"
+    )];
+    for place in 0..plan.nodes.len() {
+        let node = folder.node(place);
+        let settings = node.settings()?;
+        let process = node
+            .running()
+            .map_or_else(|| "–".to_owned(), |id| id.to_string());
+        let name = format!("node {}", place + 1);
+        lines.push(format!(
+            "{name:<8} {}  {:<28} {process:>8}",
+            settings.address, settings.endpoint
+        ));
+    }
+    let contracts = plan.network().contracts;
+    lines.push(format!(
+        "{:<8} {}  NodeRegistry",
+        "contract", contracts.node_registry
+    ));
+    lines.push(format!(
+        "{:<8} {}  RouteRegistry",
+        "contract", contracts.route_registry
+    ));
+    lines.push(format!(
+        "{:<8} {} (chain ID {})",
+        "chain",
+        plan.rpc_url(),
+        plan.network().chain_id
+    ));
+    Ok(lines.join("\n"))
+}

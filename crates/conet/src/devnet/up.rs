@@ -1,0 +1,129 @@
+//! `devnet up`: brings everything up, watches it, takes it down.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+
+use tokio_util::sync::CancellationToken;
+
+use super::bring_up::BringUp;
+use super::home_entry::HomeEntry;
+use super::members::Members;
+use super::plan::{DevnetFolder, Plan};
+use super::presentation::present;
+use crate::commands::devnet::UpArgs;
+use crate::context::Context;
+use crate::failure::{Context as _, Exit, Failure, Outcome};
+use crate::process_lock::{ProcessLock, Taken};
+use crate::screen::Steps;
+use crate::stopping;
+
+/// Runs a devnet until a signal.
+pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
+    let stop = stopping::on_signal()?;
+    let temporary = args
+        .ephemeral
+        .then(|| tempfile::Builder::new().prefix("conet-devnet-").tempdir())
+        .transpose()?;
+    let path = match (&temporary, &args.dir) {
+        (Some(temporary), _) => temporary.path().to_owned(),
+        (None, Some(dir)) => std::path::absolute(dir)?,
+        (None, None) => std::path::absolute(context.home_path())?.join("devnet"),
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path)
+        .context(path.display())?;
+    let folder = DevnetFolder::new(path);
+    let _lock = lock(&folder)?;
+
+    let (mut plan, is_new) = match folder.plan()? {
+        Some(mut plan) => {
+            plan.resume(&args, &folder.path)?;
+            (plan, false)
+        }
+        None => (Plan::new(&args)?, true),
+    };
+    let entry = HomeEntry::look(context, &plan.rpc_url())?;
+    folder.keep(&plan)?;
+
+    let (mut chain, mut nodes) = (Members::default(), Members::default());
+    let steps = Steps::new(context.global.quiet);
+    let ran = tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        came_up = async {
+            let mut bring_up = BringUp {
+                folder: &folder,
+                plan: &mut plan,
+                chain: &mut chain,
+                nodes: &mut nodes,
+                in_process: args.in_process,
+                steps: &steps,
+            };
+            let network = bring_up.run().await?;
+            entry.put(&network, is_new)
+        } => came_up,
+    };
+    steps.end();
+    let ran = match ran {
+        Ok(()) if !stop.is_cancelled() => {
+            watch(context, &folder, &plan, &mut chain, &mut nodes, &stop).await
+        }
+        other => other,
+    };
+
+    steps.begin("stopping");
+    nodes.stop().await;
+    chain.stop().await;
+    let cleaned = if args.ephemeral {
+        entry.take_out()
+    } else {
+        Ok(())
+    };
+    steps.end();
+    ran.and(cleaned).map(|()| Exit::Done)
+}
+
+fn lock(folder: &DevnetFolder) -> Outcome<ProcessLock> {
+    match ProcessLock::take(&folder.lock_path()).context(folder.path.display())? {
+        Taken::Ours(lock) => Ok(lock),
+        Taken::Held(id) => {
+            let id = id.map_or_else(String::new, |id| format!(" (process {id})"));
+            let advice =
+                "see `conet devnet status`, or start another with --dir DIR and --home DIR";
+            Err(Failure::error(format!(
+                "a devnet runs in {} already{id}: {advice}",
+                folder.path.display()
+            )))
+        }
+    }
+}
+
+/// Presents the devnet and says what ends, until `stop`.
+async fn watch(
+    context: &Context,
+    folder: &DevnetFolder,
+    plan: &Plan,
+    chain: &mut Members,
+    nodes: &mut Members,
+    stop: &CancellationToken,
+) -> Outcome<()> {
+    present(context, folder, plan)?;
+    loop {
+        let (ended, advice) = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            ended = nodes.ended() => {
+                let number = ended.name.trim_start_matches("node ");
+                let dir = folder.path.join("nodes").join(number);
+                let advice = format!("start it again with `conet node run --dir {}`", dir.display());
+                (ended, advice)
+            }
+            ended = chain.ended() => (ended, "the network goes on delivering without it".to_owned()),
+        };
+        if !context.global.quiet {
+            eprintln!("{} ended ({}): {advice}", ended.name, ended.how);
+        }
+    }
+}

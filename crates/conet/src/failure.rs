@@ -1,0 +1,168 @@
+//! What goes wrong, as a person or a script is told: one line and an exit code.
+
+use std::error::Error as StdError;
+use std::process::ExitCode;
+
+use crate::screen;
+
+/// How a command ended. `docs/cli.md` documents the numbers; they don't change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It was done.
+    Done = 0,
+    /// It could not be done.
+    Error = 1,
+    /// The command line makes no sense; also what clap exits with.
+    Usage = 2,
+    /// Somebody or something refused: a password, a mailbox, the ledger, an untrusted certificate.
+    Refused = 3,
+    /// Nothing was lost: the message waits in the outbox.
+    Kept = 4,
+    /// What was named is not known.
+    NotFound = 5,
+    /// The network or the ledger can't be reached.
+    Unreachable = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command failed.
+///
+/// It is no `std::error::Error`, so that any such error becomes one by `?`.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    message: String,
+}
+
+/// What a command gives.
+pub(crate) type Outcome<T = Exit> = Result<T, Failure>;
+
+impl Failure {
+    /// A failure in words of its own: what was wrong, what to do.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+        }
+    }
+
+    /// A plain error.
+    pub(crate) fn error(message: impl Into<String>) -> Self {
+        Self::new(Exit::Error, message)
+    }
+
+    /// The text, without an end.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Puts what was tried before the message.
+    #[must_use]
+    pub(crate) fn in_context(mut self, context: impl std::fmt::Display) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// Prints it on stderr, in one line.
+    pub(crate) fn report(&self, json: bool) {
+        let message = screen::one_line(&self.message);
+        if json {
+            let exit = self.exit as u8;
+            eprintln!("{}", serde_json::json!({ "error": message, "exit": exit }));
+        } else {
+            eprintln!("error: {message}");
+        }
+    }
+}
+
+impl<E: StdError + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            exit: exit_of(&error),
+            message: chain_of(&error),
+        }
+    }
+}
+
+/// Adds what was tried to an error.
+pub(crate) trait Context<T> {
+    /// Puts `context` before the error's message.
+    fn context(self, context: impl std::fmt::Display) -> Outcome<T>;
+}
+
+impl<T, E: Into<Failure>> Context<T> for Result<T, E> {
+    fn context(self, context: impl std::fmt::Display) -> Outcome<T> {
+        self.map_err(|error| error.into().in_context(context))
+    }
+}
+
+/// An error with its causes, each said once.
+pub(crate) fn chain_of(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in causes(error).skip(1) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// The error and what caused it; bounded, in case a chain bites its tail.
+fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
+        (*error).source()
+    })
+    .take(16)
+}
+
+/// The exit code of the first cause that has one.
+fn exit_of(error: &(dyn StdError + 'static)) -> Exit {
+    causes(error).find_map(known_exit).unwrap_or(Exit::Error)
+}
+
+fn known_exit(error: &(dyn StdError + 'static)) -> Option<Exit> {
+    use ledger::SubmitError as Ledger;
+    use wallet::keystore::KeystoreError;
+
+    if let Some(error) = error.downcast_ref::<Ledger>() {
+        return match error {
+            Ledger::Reverted(_) | Ledger::InsufficientFunds { .. } => Some(Exit::Refused),
+            Ledger::NoServer(_) | Ledger::NoReceipt { .. } => Some(Exit::Unreachable),
+            _ => None,
+        };
+    }
+    if let Some(KeystoreError::WrongPassword) = error.downcast_ref() {
+        return Some(Exit::Refused);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_password_is_a_refusal() {
+        let failure = Failure::from(wallet::keystore::KeystoreError::WrongPassword);
+        assert_eq!(failure.exit, Exit::Refused);
+        assert_eq!(failure.message(), "wrong password");
+    }
+
+    #[test]
+    fn cause_that_repeats_its_effect_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("can't open: {0}")]
+        struct Outer(#[source] std::io::Error);
+        let failure = Failure::from(Outer(std::io::Error::other("gone")));
+        assert_eq!(failure.message(), "can't open: gone");
+    }
+}

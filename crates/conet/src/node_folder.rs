@@ -1,0 +1,205 @@
+//! A node's folder: its settings, keys and state.
+//!
+//! ```text
+//! node.json       settings
+//! network.json    the network that it belongs to
+//! wallet.json     the key of its wallet, under a password
+//! certificate     its certificate with its secrets, encrypted under the wallet's key
+//! node.lock       locked by the process that runs it
+//! data/           its state
+//! ```
+
+mod keys;
+mod registration;
+
+pub(crate) use keys::unlock;
+pub(crate) use registration::{Registered, register};
+
+use std::fs::{self, DirBuilder};
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use ledger::NetworkFile;
+use node::{MailboxConfig, NodeConfig, NodeKeys};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use wallet::WalletAddress;
+
+use crate::failure::{Context as _, Exit, Failure, Outcome};
+use crate::process_lock::{ProcessLock, Taken};
+use crate::sealed_file::write_private;
+
+const FORMAT: u32 = 1;
+
+/// What an operator may set: `node.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Version of the file's format, 1.
+    pub(crate) version: u32,
+    /// The node's wallet.
+    pub(crate) address: WalletAddress,
+    /// Whether the password of its wallet is empty, so that nobody need be asked.
+    pub(crate) password_is_empty: bool,
+    /// Where clients and other nodes connect.
+    pub(crate) listen: SocketAddr,
+    /// Where health, status and metrics are served.
+    pub(crate) admin: SocketAddr,
+    /// The URL under which others reach it.
+    pub(crate) endpoint: String,
+    /// Whether it keeps mailboxes.
+    pub(crate) mailbox: bool,
+    /// Bytes kept for one wallet.
+    pub(crate) quota_bytes: u64,
+    /// How long a packet is kept, milliseconds.
+    pub(crate) ttl_ms: u64,
+    /// Whether it puts its accounts' routes on the ledger, and pays for it.
+    pub(crate) submit_routes: bool,
+}
+
+/// A node's folder.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeFolder {
+    path: PathBuf,
+}
+
+impl NodeFolder {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a node: keys, settings, network. Nothing is registered yet.
+    pub(crate) fn create(
+        &self,
+        network: &NetworkFile,
+        listen: SocketAddr,
+        admin: SocketAddr,
+        endpoint: Option<String>,
+        password: &str,
+    ) -> Outcome<(Settings, NodeKeys)> {
+        if self.exists() {
+            return Err(Failure::error(format!(
+                "there is a node in {} already",
+                self.path.display()
+            )));
+        }
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.path)
+            .context(self.path.display())?;
+        let keys = keys::create(&self.path, password)?;
+        self.set_network(network)?;
+        let mailbox = MailboxConfig::default();
+        let settings = Settings {
+            version: FORMAT,
+            address: keys.wallet.address(),
+            password_is_empty: password.is_empty(),
+            listen,
+            admin,
+            endpoint: endpoint.unwrap_or_else(|| format!("http://{listen}")),
+            mailbox: mailbox.enabled,
+            quota_bytes: mailbox.quota_bytes,
+            ttl_ms: mailbox.ttl_ms,
+            submit_routes: true,
+        };
+        // Last: a folder with settings is a whole one.
+        write_private(
+            &self.settings_path(),
+            &serde_json::to_vec_pretty(&settings)?,
+        )?;
+        Ok((settings, keys))
+    }
+
+    pub(crate) fn exists(&self) -> bool {
+        self.settings_path().exists()
+    }
+
+    pub(crate) fn settings(&self) -> Outcome<Settings> {
+        let path = self.settings_path();
+        if !path.exists() {
+            let advice = "make one with `conet node init`";
+            return Err(Failure::new(
+                Exit::NotFound,
+                format!("there is no node in {}: {advice}", self.path.display()),
+            ));
+        }
+        let settings: Settings =
+            serde_json::from_slice(&fs::read(&path)?).context(path.display())?;
+        if settings.version != FORMAT {
+            let version = settings.version;
+            return Err(Failure::error(format!(
+                "{} has format {version}: update this program",
+                path.display()
+            )));
+        }
+        Ok(settings)
+    }
+
+    pub(crate) fn network(&self) -> Outcome<NetworkFile> {
+        let path = self.network_path();
+        NetworkFile::load(&path).context(path.display())
+    }
+
+    pub(crate) fn set_network(&self, network: &NetworkFile) -> Outcome<()> {
+        Ok(network.save(&self.network_path())?)
+    }
+
+    /// The process that runs the node now, if any does.
+    pub(crate) fn running(&self) -> Option<u32> {
+        ProcessLock::holder(&self.lock_path())
+    }
+
+    /// Runs the node until `stop`.
+    pub(crate) async fn run(
+        &self,
+        settings: Settings,
+        keys: NodeKeys,
+        stop: CancellationToken,
+    ) -> Outcome<()> {
+        let _lock = match ProcessLock::take(&self.lock_path()).context(self.path.display())? {
+            Taken::Ours(lock) => lock,
+            Taken::Held(id) => {
+                let id = id.map_or_else(String::new, |id| format!(" (process {id})"));
+                return Err(Failure::error(format!(
+                    "the node in {} runs already{id}",
+                    self.path.display()
+                )));
+            }
+        };
+        let network = self.network()?;
+        let config = NodeConfig {
+            listen: settings.listen,
+            admin_listen: settings.admin,
+            data_dir: self.path.join("data"),
+            endpoint: settings.endpoint,
+            mailbox: MailboxConfig {
+                enabled: settings.mailbox,
+                quota_bytes: settings.quota_bytes,
+                ttl_ms: settings.ttl_ms,
+                stamp_effort: network.stamp_effort.max(1),
+            },
+            plain_intake: network.plain_intake_path.clone(),
+            submit_routes: settings.submit_routes,
+            network,
+        };
+        Ok(node::run(config, keys, stop).await?)
+    }
+
+    fn settings_path(&self) -> PathBuf {
+        self.path.join("node.json")
+    }
+
+    fn network_path(&self) -> PathBuf {
+        self.path.join("network.json")
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.path.join("node.lock")
+    }
+}

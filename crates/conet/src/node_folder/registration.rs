@@ -1,0 +1,62 @@
+//! Putting a node on the ledger.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ledger::{NetworkFile, NodeStatement, Registrar, Revert, SubmitError};
+use node::NodeKeys;
+
+use crate::failure::Outcome;
+
+/// How long the node's signature may be used.
+const SIGNATURE_LIFE: Duration = Duration::from_secs(3_600);
+/// The site profile of nodes that pretend nothing.
+const BARE_PROFILE: &str = "bare";
+
+/// What [`register`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Registered {
+    /// The node is on the ledger now.
+    New,
+    /// It was there already; its particulars were written again.
+    Updated,
+}
+
+/// Registers a node that pays for itself and is its own operator.
+pub(crate) async fn register(
+    network: &NetworkFile,
+    keys: &NodeKeys,
+    endpoint: &str,
+    stake_wei: Option<u128>,
+) -> Outcome<Registered> {
+    let registrar = Registrar::new(network, &keys.wallet)?;
+    let stake_wei = match stake_wei {
+        Some(stake_wei) => stake_wei,
+        None => registrar.min_stake().await?,
+    };
+    let address = keys.wallet.address();
+    let now_s = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let statement = NodeStatement {
+        operator: address,
+        transport_key: keys.transport_key(),
+        certificate: keys.certificate.certificate().to_bytes(),
+        endpoint: endpoint.to_owned(),
+        profile: BARE_PROFILE.to_owned(),
+        nonce: registrar.node_nonce(address).await?,
+        deadline_s: (now_s + SIGNATURE_LIFE).as_secs(),
+    };
+    let signed = statement.sign(
+        &keys.wallet,
+        network.chain_id,
+        network.contracts.node_registry,
+    )?;
+    match registrar.register_node(&signed, stake_wei).await {
+        Ok(_) => Ok(Registered::New),
+        Err(SubmitError::Reverted(Revert::NodeAlreadyRegistered { .. })) => {
+            registrar.update_node(&signed).await?;
+            Ok(Registered::Updated)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

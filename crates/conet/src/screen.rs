@@ -1,0 +1,127 @@
+//! What is printed, and how: text for people, JSON for programs, nothing that a stranger could misuse.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::failure::Outcome;
+
+/// Prints one JSON value on one line of stdout.
+pub(crate) fn print_json(value: &serde_json::Value) -> Outcome<()> {
+    print(&value.to_string())
+}
+
+/// Prints a line on stdout. A reader that has gone (`| head`) is an error, not a panic.
+pub(crate) fn print(line: &str) -> Outcome<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}
+
+/// A text of several lines from elsewhere, without what would steer a terminal.
+///
+/// # Security
+/// Messages are written by strangers: escape sequences could hide or rewrite what is on the screen, and
+/// characters that change the direction of writing could make a name look like another.
+pub(crate) fn safe(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c == '\n' || c == '\t' || !misleading(c) {
+                c
+            } else {
+                '\u{fffd}'
+            }
+        })
+        .collect()
+}
+
+/// A text from elsewhere in one line.
+pub(crate) fn one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_whitespace() { ' ' } else { c })
+        .map(|c| if misleading(c) { '\u{fffd}' } else { c })
+        .collect()
+}
+
+fn misleading(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Says whether people look at both outputs.
+pub(crate) fn is_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Steps of a longer work: a spinner with the step under way on a terminal, else a line for each step.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    bar: Option<ProgressBar>,
+    quiet: bool,
+}
+
+impl Steps {
+    /// Begins; nothing is shown where `quiet`.
+    pub(crate) fn new(quiet: bool) -> Self {
+        let bar = (!quiet && io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new_spinner();
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self { bar, quiet }
+    }
+
+    /// Says what is being done now.
+    pub(crate) fn begin(&self, what: impl Into<String>) {
+        let what = what.into();
+        match &self.bar {
+            Some(bar) => bar.set_message(what),
+            None if !self.quiet => eprintln!("{what} …"),
+            None => {}
+        }
+    }
+
+    /// Leaves a line that stays.
+    pub(crate) fn note(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None if !self.quiet => eprintln!("{line}"),
+            None => {}
+        }
+    }
+
+    /// Ends the spinner.
+    pub(crate) fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A bar for that many bytes; hidden where `quiet` or where stderr is no terminal.
+pub(crate) fn byte_bar(total: u64, quiet: bool) -> ProgressBar {
+    let target = if quiet {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let bar = ProgressBar::with_draw_target(Some(total), target);
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+    {
+        bar.set_style(style);
+    }
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_elsewhere_can_not_steer_the_terminal() {
+        assert_eq!(safe("a\u{1b}[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb\nc\u{fffd}d");
+        assert_eq!(one_line("a\r\nb\u{7}\u{9b}"), "a  b\u{fffd}\u{fffd}");
+    }
+}
