@@ -6,7 +6,7 @@
 //! survives `kill -9`.
 //!
 //! **Readers** take the head's read lock, or read older blocks from the store. Locks are
-//! taken in the order writer, pool, head, filters.
+//! taken in the order writer, filters, pool, head.
 //!
 //! Everything here blocks; the server calls it off the async threads.
 

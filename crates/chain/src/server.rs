@@ -35,8 +35,9 @@ const MAX_CONNECTIONS: usize = 256;
 const MAX_CONCURRENT_REQUESTS: usize = 16;
 /// Bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// Time for a request's head, also the longest a connection may idle between two.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Time for a request's head, also the longest a connection may idle between two; above the
+/// 90 s after which common clients close idle connections, so that none meets a closed one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time for a request's body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time that open requests get at shutdown.

@@ -127,8 +127,9 @@ impl Engine {
 
     /// Reports what is new since the last poll.
     pub(crate) fn poll_filter(&self, id: FilterId) -> Result<FilterChanges, FilterError> {
-        let newest = self.head.read().header().number;
+        // Locked first, so that no reorganisation comes between head and filter.
         let mut filters = self.filters.lock();
+        let newest = self.head.read().header().number;
         let entry = filters.entries.get_mut(&id).ok_or(FilterError::NotFound)?;
         entry.polled = Instant::now();
         match &mut entry.kind {

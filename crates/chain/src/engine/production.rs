@@ -88,6 +88,7 @@ impl Engine {
         for number in target.saturating_add(1)..=target.saturating_add(depth) {
             dropped.extend(self.store.block(number)?);
         }
+        let mut filters = self.filters.lock();
         let redo = self.head.read().world().undo_of(&undo);
         let root = writer.advance(self.head.read().world(), &undo);
         let truncated = if root == header.state_root {
@@ -103,7 +104,7 @@ impl Engine {
         }
         let steps = usize::try_from(depth).unwrap_or(usize::MAX);
         self.head.write().retreat(header.clone(), &undo, steps);
-        self.filters.lock().rewind(target, &dropped);
+        filters.rewind(target, &dropped);
         Ok(header)
     }
 

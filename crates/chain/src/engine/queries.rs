@@ -271,15 +271,12 @@ impl Engine {
     ) -> Result<(Vec<Log>, u64), QueryError> {
         let (first, last) = (*range.start(), *range.end());
         let mut found: Vec<Log> = Vec::new();
-        for header in self.store.headers_with_logs(range)? {
-            if !filter.matches_bloom(header.logs_bloom) {
-                continue;
-            }
-            let Some(block) = self.store.block(header.number)? else {
+        let wanted = |header: &Header| filter.matches_bloom(header.logs_bloom);
+        for number in self.store.blocks_with_logs(range, wanted)? {
+            let Some(block) = self.store.block(number)? else {
                 continue;
             };
             let mut logs = logs_of(&block, filter);
-            let number = block.header.number;
             if number > first && found.len().saturating_add(logs.len()) > MAX_LOGS {
                 return Ok((found, number.saturating_sub(1)));
             }
