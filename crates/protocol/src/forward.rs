@@ -92,11 +92,11 @@ impl Candidates {
     }
 
     fn push(&mut self, node: NodeId) {
-        if !self.as_slice().contains(&node) {
-            if let Some(slot) = self.nodes.get_mut(self.count) {
-                *slot = node;
-                self.count += 1;
-            }
+        if !self.as_slice().contains(&node)
+            && let Some(slot) = self.nodes.get_mut(self.count)
+        {
+            *slot = node;
+            self.count += 1;
         }
     }
 
@@ -110,6 +110,10 @@ impl Candidates {
 /// What to do with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would be an allocation per packet"
+)]
 pub enum Decision {
     /// Open it: it is a layer for this node.
     Open,
@@ -166,14 +170,13 @@ pub fn decide(
     if let Origin::Layer {
         next: Some(next), ..
     } = arrival.origin
+        && next != tables.me()
     {
-        if next != tables.me() {
-            return if tables.is_node(&next) {
-                send(Candidates::one(next), arrival)
-            } else {
-                Decision::Refuse(Reason::NoSuchNode)
-            };
-        }
+        return if tables.is_node(&next) {
+            send(Candidates::one(next), arrival)
+        } else {
+            Decision::Refuse(Reason::NoSuchNode)
+        };
     }
     if tables.is_mine(&key) {
         return match arrival.origin {
