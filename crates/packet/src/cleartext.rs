@@ -199,9 +199,7 @@ pub(crate) fn put_packet(
     packet.to_writer(&mut cleartext.writer())
 }
 
-/// Bytes a sealed literal takes, for readers of our own packets that want no more than that.
-///
-/// Takes exactly a literal of ours and then nothing but padding: what a layer holds.
+/// Reads what a layer holds, and nothing else: a literal as this crate writes it, then padding.
 pub(crate) fn parse_plain(decrypted: &Bytes) -> Result<Bytes, OpenError> {
     let literal = framing::next_packet(decrypted)?;
     let std::borrow::Cow::Borrowed(body) = literal.body else {

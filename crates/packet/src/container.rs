@@ -11,6 +11,7 @@ use pgp::{
     types::{Seipdv1ReadMode, Tag},
 };
 use rand::{CryptoRng, RngCore};
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
@@ -97,22 +98,46 @@ fn encrypt_v2(
 
     let mut keys = ChunkKeys::derive(cipher, mode, CHUNK_SIZE_OCTET, &salt, session_key);
     let octets = cleartext.len() as u64;
-    let encrypt = |keys: &ChunkKeys, data: &[u8], buffer: &mut BytesMut| {
-        mode.encrypt_in_place(&cipher, &keys.key, &keys.nonce, data, buffer)
-            .map_err(SealError::Cipher)
-    };
-    encrypt(&keys, &keys.info, &mut cleartext)?;
+    keys.encrypt(&keys.info, &mut cleartext)?;
     keys.next_chunk();
     let mut last = BytesMut::with_capacity(TAG_BYTES);
-    encrypt(&keys, &keys.final_data(octets), &mut last)?;
+    keys.encrypt(&keys.final_data(octets), &mut last)?;
     packet.extend_from_slice(&cleartext);
     packet.extend_from_slice(&last);
     Ok(packet)
 }
 
+/// What encrypts the chunks.
+enum ChunkCipher {
+    /// AES-256-GCM, what all of our packets use: by ring, several times as fast on long ones.
+    Gcm(Box<LessSafeKey>),
+    /// Every other cipher and mode.
+    Other {
+        cipher: SymmetricKeyAlgorithm,
+        mode: AeadAlgorithm,
+        key: Zeroizing<Vec<u8>>,
+    },
+}
+
+impl ChunkCipher {
+    fn new(cipher: SymmetricKeyAlgorithm, mode: AeadAlgorithm, key: &[u8]) -> Self {
+        if cipher == SymmetricKeyAlgorithm::AES256
+            && mode == AeadAlgorithm::Gcm
+            && let Ok(key) = UnboundKey::new(&AES_256_GCM, key)
+        {
+            return Self::Gcm(Box::new(LessSafeKey::new(key)));
+        }
+        Self::Other {
+            cipher,
+            mode,
+            key: Zeroizing::new(key.to_vec()),
+        }
+    }
+}
+
 /// Key and running nonce of the chunks of one SEIPDv2 container.
 struct ChunkKeys {
-    key: Zeroizing<Vec<u8>>,
+    cipher: ChunkCipher,
     nonce: Vec<u8>,
     info: [u8; 5],
     index: u64,
@@ -145,10 +170,39 @@ impl ChunkKeys {
         let mut nonce = prefix.to_vec();
         nonce.resize(mode.nonce_size(), 0);
         Self {
-            key: Zeroizing::new(key.to_vec()),
+            cipher: ChunkCipher::new(cipher, mode, key),
             nonce,
             info,
             index: 0,
+        }
+    }
+
+    /// Encrypts one chunk in place and appends its tag.
+    fn encrypt(&self, data: &[u8], chunk: &mut BytesMut) -> Result<(), SealError> {
+        match &self.cipher {
+            ChunkCipher::Gcm(key) => Nonce::try_assume_unique_for_key(&self.nonce)
+                .and_then(|nonce| key.seal_in_place_append_tag(nonce, Aad::from(data), chunk))
+                .map_err(|_| SealError::Cipher),
+            ChunkCipher::Other { cipher, mode, key } => mode
+                .encrypt_in_place(cipher, key, &self.nonce, data, chunk)
+                .map_err(|_| SealError::Cipher),
+        }
+    }
+
+    /// Checks one chunk's tag, decrypts the chunk in place and takes the tag off.
+    fn decrypt(&self, data: &[u8], chunk: &mut BytesMut) -> Result<(), OpenError> {
+        match &self.cipher {
+            ChunkCipher::Gcm(key) => {
+                let length = Nonce::try_assume_unique_for_key(&self.nonce)
+                    .and_then(|nonce| key.open_in_place(nonce, Aad::from(data), chunk))
+                    .map_err(|_| OpenError::NotAuthentic)?
+                    .len();
+                chunk.truncate(length);
+                Ok(())
+            }
+            ChunkCipher::Other { cipher, mode, key } => mode
+                .decrypt_in_place(cipher, key, &self.nonce, data, chunk)
+                .map_err(|_| OpenError::NotAuthentic),
         }
     }
 
@@ -226,11 +280,6 @@ impl<'a> HeadV2<'a> {
             self.salt,
             session_key,
         );
-        let decrypt = |keys: &ChunkKeys, data: &[u8], buffer: &mut BytesMut| {
-            self.mode
-                .decrypt_in_place(&self.cipher, &keys.key, &keys.nonce, data, buffer)
-                .map_err(|_| OpenError::NotAuthentic)
-        };
         let (data, last) = self
             .data
             .len()
@@ -242,7 +291,7 @@ impl<'a> HeadV2<'a> {
         let mut cleartext = BytesMut::new();
         while !remaining.is_empty() {
             let mut chunk = remaining.split_to(chunk_bytes.min(remaining.len()));
-            decrypt(&keys, &keys.info, &mut chunk)?;
+            keys.decrypt(&keys.info, &mut chunk)?;
             keys.next_chunk();
             if cleartext.is_empty() {
                 cleartext = chunk;
@@ -252,7 +301,7 @@ impl<'a> HeadV2<'a> {
         }
         let mut last = BytesMut::from(last);
         let octets = cleartext.len() as u64;
-        decrypt(&keys, &keys.final_data(octets), &mut last)?;
+        keys.decrypt(&keys.final_data(octets), &mut last)?;
         Ok(cleartext.freeze())
     }
 }

@@ -198,15 +198,20 @@ pub fn open_with(
 fn decrypt(bytes: &[u8], me: &SecretCertificate) -> Result<Bytes, OpenError> {
     let mut rest = bytes;
     let mut session: Option<UnlockedSession> = None;
+    let mut failure = OpenError::NotForMe;
     // Markers and passwords (SKESK) may stand between session keys.
     for _ in 0..=MAX_SESSION_KEYS {
         let packet = framing::next_packet(rest)?;
         rest = packet.rest;
         match packet.tag {
-            tag::PKESK if session.is_none() => session = unlock(&packet.body, me)?,
+            // One that fails need not be the last that is ours.
+            tag::PKESK if session.is_none() => match unlock(&packet.body, me) {
+                Ok(unlocked) => session = unlocked,
+                Err(error) => failure = error,
+            },
             tag::PKESK | tag::SKESK | tag::MARKER => {}
             tag::SEIPD if rest.is_empty() => {
-                return match session.ok_or(OpenError::NotForMe)? {
+                return match session.ok_or(failure)? {
                     UnlockedSession::V3(cipher, key) => {
                         container::decrypt_v1(&packet.body, cipher, key.as_ref())
                     }

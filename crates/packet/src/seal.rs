@@ -82,7 +82,7 @@ pub enum SealError {
     NotANode,
     /// The AEAD cipher failed.
     #[error("cleartext can't be encrypted")]
-    Cipher(#[source] pgp::crypto::aead::Error),
+    Cipher,
     /// OpenPGP failed to encrypt or sign.
     #[error("packet can't be made")]
     OpenPgp(#[source] pgp::errors::Error),

@@ -180,6 +180,30 @@ fn foreign_message_to_several_people_opens_for_each() {
 }
 
 #[test]
+fn foreign_message_with_one_broken_session_key_opens_by_the_other() {
+    let bob = Person::new(2, CertificateKind::V6);
+    let packet = wrap(&literal(b"hello"), bob.certificate());
+    let classic = packet::seal_bytes_to(
+        bob.certificate(),
+        Some(bob.certificate().subkeys()[0].key_id),
+        b"",
+        None,
+        &mut rng(7),
+    )
+    .unwrap();
+    // The session key of another packet, its last byte changed: to Bob, but broken.
+    let mut broken = classic.as_bytes()[..6 + 109].to_vec();
+    *broken.last_mut().unwrap() ^= 1;
+    let opened = open(&[&broken[..], &packet].concat(), &bob.secret).unwrap();
+    assert_eq!(opened.body, "hello");
+    let only_broken = [&broken, &classic.as_bytes()[6 + 109..]].concat();
+    assert!(matches!(
+        open(&only_broken, &bob.secret),
+        Err(OpenError::SessionKey(_))
+    ));
+}
+
+#[test]
 fn foreign_message_to_too_many_people_is_refused() {
     let bob = Person::new(2, CertificateKind::V6Classic);
     let mut builder = MessageBuilder::from_bytes("", "hello").seipd_v1(rng(0), AES);
