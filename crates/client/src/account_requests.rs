@@ -25,7 +25,7 @@ pub enum AccountFailure {
     Carry(#[from] CarryError),
     /// The mailbox refused.
     #[error("the mailbox refused: {0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// The mailbox's challenge can't be decrypted.
     #[error("the mailbox's challenge can't be opened with the account's keys")]
     Challenge(#[source] Option<OpenError>),
@@ -147,7 +147,7 @@ impl Network {
         request: &Request<'_>,
         way: Way,
     ) -> Result<Answer, AccountFailure> {
-        let target = self.known(&mailbox)?;
+        let target = self.known(&mailbox).map_err(CarryError::from)?;
         let request = request.encode();
         let errand = Errand {
             load: Load::Owner(keys, &request),
@@ -167,7 +167,7 @@ impl Network {
 
 fn refused(answer: Answer) -> AccountFailure {
     match answer {
-        Answer::Refused(refusal) => AccountFailure::Refused(refusal),
+        Answer::Refused(refusal) => AccountFailure::Refused(refusal.into()),
         _ => CarryError::Forged.into(),
     }
 }

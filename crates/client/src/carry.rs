@@ -99,7 +99,7 @@ pub enum CarryError {
     Entry(#[source] ExchangeError),
     /// Every path ended in a refusal.
     #[error("not delivered: {0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// Nodes on the way answered what can't be.
     #[error("a node on the way forged an answer")]
     Forged,
@@ -138,11 +138,6 @@ struct Course {
     last: Option<CarryError>,
 }
 
-enum Next {
-    Done(Brought),
-    Again,
-}
-
 impl Courier<'_> {
     /// Carries out an errand, trying several paths. `accept` looks at what is not a refusal, and at
     /// [`Refusal::Superseded`], and says no to what is forged.
@@ -163,7 +158,7 @@ impl Courier<'_> {
             if course.tried.entries.len() + course.tried.relays.len() >= MAX_ATTEMPTS {
                 break;
             }
-            if let Next::Done(brought) = self.once(errand, &mut course, &accept).await? {
+            if let Some(brought) = self.once(errand, &mut course, &accept).await? {
                 return Ok(brought);
             }
         }
@@ -175,7 +170,7 @@ impl Courier<'_> {
         errand: &Errand<'_>,
         course: &mut Course,
         accept: &impl Fn(&Answer) -> bool,
-    ) -> Result<Next, CarryError> {
+    ) -> Result<Option<Brought>, CarryError> {
         let nodes = self.directory.nodes();
         let target = errand.target.map(|target| &**target);
         let may_be_target = matches!(errand.way, Way::Direct | Way::Blind);
@@ -211,9 +206,11 @@ impl Courier<'_> {
             Ok(Reply::Answer(answer)) => answer,
             Ok(Reply::Stream(stream)) => {
                 self.entries.worked(&entry.id);
-                return Ok(Next::Done(Brought::Stream(stream, attempt.innermost_key())));
+                return Ok(Some(Brought::Stream(stream, attempt.innermost_key())));
             }
-            Err(ExchangeError::TooLarge) => return Err(CarryError::Refused(Refusal::TooLarge)),
+            Err(ExchangeError::TooLarge) => {
+                return Err(CarryError::Refused(Refusal::TooLarge.into()));
+            }
             Err(error) => {
                 tracing::debug!(target: "client::carry", %error, "entry failed");
                 self.entries.failed(entry.id);
@@ -223,7 +220,7 @@ impl Courier<'_> {
                     course.tried.relays.push(relay.id);
                 }
                 course.last = Some(CarryError::Entry(error));
-                return Ok(Next::Again);
+                return Ok(None);
             }
         };
         self.entries.worked(&entry.id);
@@ -233,7 +230,7 @@ impl Courier<'_> {
             .await
     }
 
-    /// Decides what an answer means for the errand.
+    /// Decides what an answer means for the errand; `None` is to try again.
     async fn consider(
         &self,
         heard: Heard,
@@ -242,18 +239,18 @@ impl Courier<'_> {
         errand: &Errand<'_>,
         course: &mut Course,
         accept: &impl Fn(&Answer) -> bool,
-    ) -> Result<Next, CarryError> {
+    ) -> Result<Option<Brought>, CarryError> {
         let Heard { answer, speaker } = heard;
         // An acknowledgement proves itself; what a command is answered must come from its node.
         let authentic = speaker == Speaker::Target || matches!(errand.load, Load::Packet(_));
         let refusal = match answer {
             Some(Answer::Refused(refusal)) => refusal,
             Some(answer) if authentic && accept(&answer) => {
-                return Ok(Next::Done(Brought::Answer(answer)));
+                return Ok(Some(Brought::Answer(answer)));
             }
             _ => {
                 course.another_way(errand, via, CarryError::Forged);
-                return Ok(Next::Again);
+                return Ok(None);
             }
         };
         // Before the relay's word there is only the entry's about the relay.
@@ -265,15 +262,15 @@ impl Courier<'_> {
             {
                 course.clock_corrections += 1;
                 self.clocks.learn(time.node, time.time_ms);
-                course.last = Some(CarryError::Refused(refusal));
-                return Ok(Next::Again);
+                course.last = Some(CarryError::Refused(refusal.into()));
+                return Ok(None);
             }
             Refusal::StampRequired { effort } if course.stamps < MAX_STAMPS && !of_the_way => {
                 stamping::check(*effort, errand.max_effort)?;
                 course.stamps += 1;
                 course.effort = Some(*effort);
-                course.last = Some(CarryError::Refused(refusal));
-                return Ok(Next::Again);
+                course.last = Some(CarryError::Refused(refusal.into()));
+                return Ok(None);
             }
             Refusal::Busy | Refusal::Failed => {
                 tokio::time::sleep(busy_wait(course.busy)).await;
@@ -283,10 +280,10 @@ impl Courier<'_> {
                 // The record in it proves itself, or not.
                 let answer = Answer::Refused(refusal);
                 if accept(&answer) {
-                    return Ok(Next::Done(Brought::Answer(answer)));
+                    return Ok(Some(Brought::Answer(answer)));
                 }
                 course.another_way(errand, via, CarryError::Forged);
-                return Ok(Next::Again);
+                return Ok(None);
             }
             Refusal::Stale(_) | Refusal::Replayed | Refusal::StampRequired { .. } => {}
             _ if of_the_way => {}
@@ -298,13 +295,13 @@ impl Courier<'_> {
                     .count()
                     + 1;
                 if speaker == Speaker::Target || agreed >= WITNESSES {
-                    return Ok(Next::Done(Brought::Answer(Answer::Refused(refusal))));
+                    return Ok(Some(Brought::Answer(Answer::Refused(refusal))));
                 }
                 course.unproven.push(refusal.clone());
             }
         }
-        course.another_way(errand, via, CarryError::Refused(refusal));
-        Ok(Next::Again)
+        course.another_way(errand, via, CarryError::Refused(refusal.into()));
+        Ok(None)
     }
 }
 

@@ -18,7 +18,7 @@ pub enum CollectFailure {
     Carry(#[from] CarryError),
     /// The mailbox refused.
     #[error("the mailbox refused to deliver: {0}")]
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// The connection broke, fell silent or was tampered with.
     #[error("the delivery was interrupted")]
     Stream(#[from] StreamError),
@@ -73,7 +73,7 @@ impl Network {
             stay,
         }
         .encode();
-        let target = self.known(&mailbox)?;
+        let target = self.known(&mailbox).map_err(CarryError::from)?;
         let errand = Errand {
             load: Load::Owner(keys, &request),
             target: Some(&target),
@@ -94,7 +94,9 @@ impl Network {
                     finished: false,
                 })
             }
-            Brought::Answer(Answer::Refused(refusal)) => Err(CollectFailure::Refused(refusal)),
+            Brought::Answer(Answer::Refused(refusal)) => {
+                Err(CollectFailure::Refused(refusal.into()))
+            }
             Brought::Answer(_) => Err(CarryError::Forged.into()),
         }
     }
@@ -119,7 +121,7 @@ impl Delivery {
         };
         let sealed = match answer {
             Answer::Sealed(sealed) => sealed,
-            Answer::Refused(refusal) => return Err(CollectFailure::Refused(refusal)),
+            Answer::Refused(refusal) => return Err(CollectFailure::Refused(refusal.into())),
             _ => return Err(CollectFailure::Forged),
         };
         let clear = self
@@ -146,7 +148,9 @@ impl Delivery {
             .ok()
             .and_then(|clear| Answer::decode(&clear).ok());
         match answer {
-            Some(Answer::Refused(refusal)) if !self.begun => CollectFailure::Refused(refusal),
+            Some(Answer::Refused(refusal)) if !self.begun => {
+                CollectFailure::Refused(refusal.into())
+            }
             _ => CollectFailure::Forged,
         }
     }

@@ -227,7 +227,7 @@ impl Network {
         target: &Target,
         mailbox: &NodeId,
     ) -> Result<Resolved, LookUpFailure> {
-        let node = self.known(mailbox)?;
+        let node = self.known(mailbox).map_err(CarryError::from)?;
         let errand = Errand {
             load: Load::LookUp(Subject::Wallet(target.wallet)),
             target: Some(&node),
@@ -245,7 +245,9 @@ impl Network {
             Brought::Answer(Answer::Refused(Refusal::NotFound | Refusal::UnknownKey)) => {
                 Err(LookUpFailure::NotFound(target.wallet))
             }
-            Brought::Answer(Answer::Refused(other)) => Err(CarryError::Refused(other).into()),
+            Brought::Answer(Answer::Refused(other)) => {
+                Err(CarryError::Refused(other.into()).into())
+            }
             _ => Err(CarryError::Forged.into()),
         }
     }

@@ -13,7 +13,7 @@ use ledger::{Index, IndexError, NetworkFile, NodeRecord, SyncError, Syncer};
 use protocol::NodeId;
 use wallet::WalletAddress;
 
-use crate::carry::{CarryError, Courier};
+use crate::carry::Courier;
 use crate::clock::Clocks;
 use crate::directory::{Directory, LedgerView, Node};
 use crate::look_up::Certificates;
@@ -224,9 +224,8 @@ impl Network {
     }
 
     /// A node that something is to be asked of.
-    pub(crate) fn known(&self, id: &NodeId) -> Result<Arc<Node>, CarryError> {
-        self.node(id)
-            .ok_or(CarryError::Path(PathError::UnknownMailbox(*id)))
+    pub(crate) fn known(&self, id: &NodeId) -> Result<Arc<Node>, PathError> {
+        self.node(id).ok_or(PathError::UnknownMailbox(*id))
     }
 
     pub(crate) fn stamp_effort(&self) -> u32 {

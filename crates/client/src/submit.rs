@@ -11,7 +11,6 @@ use crate::carrier::{Privacy, Stored};
 use crate::carry::{Brought, CarryError, Errand, Load, Way};
 use crate::directory::Node;
 use crate::network::Network;
-use crate::path::PathError;
 
 /// Effort that is paid for a stamp unless the caller says otherwise: about a minute of one core.
 pub const DEFAULT_MAX_EFFORT: u32 = 12_000;
@@ -129,9 +128,7 @@ impl Network {
         privacy: Privacy,
         options: SubmitOptions,
     ) -> Result<Stored, SubmitFailure> {
-        let target = self
-            .node(mailbox)
-            .ok_or(CarryError::Path(PathError::UnknownMailbox(*mailbox)))?;
+        let target = self.known(mailbox).map_err(CarryError::from)?;
         let way = match privacy {
             Privacy::Relayed => Way::Relayed,
             Privacy::Direct if self.directory().is_listed(&packet.key_id(), mailbox) => Way::Blind,
@@ -214,7 +211,7 @@ impl Network {
                 Refusal::Superseded(record) => SubmitFailure::Superseded(Box::new(record)),
                 Refusal::QueueFull { quota_bytes } => SubmitFailure::QueueFull { quota_bytes },
                 Refusal::UnknownKey | Refusal::NotFound => SubmitFailure::UnknownKey,
-                other => CarryError::Refused(other).into(),
+                other => CarryError::Refused(other.into()).into(),
             }),
             _ => Err(CarryError::Forged.into()),
         }

@@ -81,7 +81,7 @@ async fn request_for_somebody_elses_account_is_refused() {
     world.node(&mailbox).admit(&alice);
     let refused = network.close_mailbox(mallory.owner(), mailbox).await;
     assert!(
-        matches!(refused, Err(AccountFailure::Refused(Refusal::NotFound))),
+        matches!(&refused, Err(AccountFailure::Refused(refusal)) if **refusal == Refusal::NotFound),
         "{refused:?}"
     );
     assert!(has_account(&world, &mailbox, &alice));

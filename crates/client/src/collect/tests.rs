@@ -114,7 +114,7 @@ async fn collecting_without_an_account_is_refused() {
         .collect(stranger.owner(), collection(mailbox, false))
         .await;
     assert!(
-        matches!(refused, Err(CollectFailure::Refused(Refusal::NotFound))),
+        matches!(&refused, Err(CollectFailure::Refused(refusal)) if **refusal == Refusal::NotFound),
         "{refused:?}"
     );
 }

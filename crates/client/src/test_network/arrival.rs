@@ -108,7 +108,7 @@ impl World {
                 seal_answer(&ties.answer_key, &answer.encode(), wraps).into(),
             ))
         };
-        if let Err(refusal) = at.check(ties) {
+        if let Some(refusal) = at.check(ties) {
             return sealed(Answer::Refused(refusal));
         }
         match command.body {
@@ -205,20 +205,16 @@ impl FakeNode {
         self.keys.sign_raw(message)
     }
 
-    fn check(&self, ties: &Ties) -> Result<(), Refusal> {
+    fn check(&self, ties: &Ties) -> Option<Refusal> {
         if ties.node != self.id {
-            return Err(Refusal::Denied);
+            return Some(Refusal::Denied);
         }
         let now_ms = self.now_ms();
         if ties.time_ms.abs_diff(now_ms) > TOLERANCE_MS {
             let time = NodeTime::sign(self.id, now_ms, &ties.nonce, |message| self.sign(message));
-            return Err(Refusal::Stale(time));
+            return Some(Refusal::Stale(time));
         }
-        if self.nonces.lock().insert(ties.nonce) {
-            Ok(())
-        } else {
-            Err(Refusal::Replayed)
-        }
+        (!self.nonces.lock().insert(ties.nonce)).then_some(Refusal::Replayed)
     }
 
     fn keeps(&self, key: &KeyId) -> bool {
