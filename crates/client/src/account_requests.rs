@@ -36,7 +36,8 @@ pub enum AccountFailure {
 
 impl Network {
     /// Opens an account at a mailbox, or announces a rotated certificate to it: proves to hold the subkeys
-    /// by decrypting the mailbox's challenges, and pays a stamp if asked.
+    /// by decrypting the mailbox's challenges, and pays a stamp if asked. The mailbox is no entry from
+    /// then on.
     ///
     /// # Errors
     /// [`AccountFailure`]; the account may be open all the same where the answer was lost: ask again.
@@ -45,6 +46,7 @@ impl Network {
         keys: OwnerKeys<'_>,
         mailbox: NodeId,
     ) -> Result<(), AccountFailure> {
+        self.exclude_as_entries([mailbox]);
         let certificate = keys.certificate.certificate().to_bytes();
         let mut proofs: Vec<[u8; TOKEN_BYTES]> = Vec::new();
         for _ in 0..MAX_CHALLENGES {

@@ -20,7 +20,7 @@ use crate::look_up::LookUpFailure;
 use crate::submit::{SubmitFailure, SubmitOptions};
 
 /// Nodes offered as mailboxes at most.
-const MAX_PROPOSED: usize = 1_024;
+const MAX_PROPOSED: usize = 16;
 
 impl From<SubmitFailure> for SubmitError {
     fn from(failure: SubmitFailure) -> Self {

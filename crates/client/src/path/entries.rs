@@ -27,6 +27,8 @@ const MAX_ENTRIES: usize = 6;
 const MIN_KEPT_MS: u64 = 21 * 24 * 3_600 * 1_000;
 /// … and at most 6.
 const MAX_KEPT_MS: u64 = 2 * MIN_KEPT_MS;
+/// With fewer nodes than this that are no mailboxes of ours, those are entries too.
+const MIN_FOREIGN: usize = 2;
 /// How long an entry that failed is passed over.
 const DOWN: Duration = Duration::from_secs(60);
 
@@ -81,18 +83,14 @@ impl Entries {
     pub(crate) fn renew(&self, nodes: &Nodes) -> Result<(), NotesError> {
         let mut state = self.state.lock();
         let now_ms = unix_ms();
-        let complete = state.kept.len() >= ENTRIES.min(eligible(nodes, &state).count());
-        if complete
-            && state
-                .kept
-                .iter()
-                .all(|entry| is_good(entry, nodes, &state, now_ms))
-        {
+        let rules = Rules::new(nodes, &state, now_ms);
+        let wanted = rules.eligible().take(ENTRIES).count();
+        if state.kept.len() >= wanted && state.kept.iter().all(|entry| rules.keeps(entry)) {
             return Ok(());
         }
         let kept = self
             .notes
-            .update_entries(|kept| renewed(kept, nodes, &state, now_ms, ENTRIES))?;
+            .update_entries(|kept| renewed(kept, &rules, ENTRIES))?;
         state.kept = kept;
         Ok(())
     }
@@ -131,7 +129,7 @@ impl Entries {
             let more = state.kept.len() + 1;
             let drawn = self
                 .notes
-                .update_entries(|kept| renewed(kept, nodes, &state, unix_ms(), more));
+                .update_entries(|kept| renewed(kept, &Rules::new(nodes, &state, unix_ms()), more));
             if let Ok(drawn) = drawn {
                 state.kept = drawn;
                 candidates = usable(&state);
@@ -170,50 +168,70 @@ impl Entries {
     }
 }
 
-fn eligible<'n>(nodes: &'n Nodes, state: &State) -> impl Iterator<Item = &'n Arc<Node>> {
-    nodes
-        .iter()
-        .filter(|node| node.can_be_entry() && !state.own_mailboxes.contains(&node.id))
+/// Which nodes may be entries now.
+///
+/// A mailbox of ours may be one only in a network so small that there would be no choice otherwise; the
+/// entry of an exchange still never is the mailbox that the exchange is with.
+struct Rules<'a> {
+    nodes: &'a Nodes,
+    own_mailboxes: &'a HashSet<NodeId>,
+    own_too: bool,
+    now_ms: u64,
 }
 
-fn is_good(entry: &KeptEntry, nodes: &Nodes, state: &State, now_ms: u64) -> bool {
-    // A clock that was set back must not keep an entry for ever.
-    let in_time = now_ms < entry.until_ms && entry.until_ms <= now_ms.saturating_add(MAX_KEPT_MS);
-    in_time
-        && !state.own_mailboxes.contains(&entry.node)
-        && nodes
-            .node(&entry.node)
-            .is_some_and(|node| node.can_be_entry())
+impl<'a> Rules<'a> {
+    fn new(nodes: &'a Nodes, state: &'a State, now_ms: u64) -> Self {
+        let own_mailboxes = &state.own_mailboxes;
+        let mut rules = Self {
+            nodes,
+            own_mailboxes,
+            own_too: false,
+            now_ms,
+        };
+        rules.own_too = rules.eligible().take(MIN_FOREIGN).count() < MIN_FOREIGN;
+        rules
+    }
+
+    fn admits(&self, node: &Node) -> bool {
+        node.can_be_entry() && (self.own_too || !self.own_mailboxes.contains(&node.id))
+    }
+
+    fn eligible(&self) -> impl Iterator<Item = &'a Arc<Node>> {
+        self.nodes.iter().filter(|node| self.admits(node))
+    }
+
+    fn keeps(&self, entry: &KeptEntry) -> bool {
+        // A clock that was set back must not keep an entry for ever.
+        let latest_ms = self.now_ms.saturating_add(MAX_KEPT_MS);
+        let in_time = self.now_ms < entry.until_ms && entry.until_ms <= latest_ms;
+        let node = self.nodes.node(&entry.node);
+        in_time && node.is_some_and(|node| self.admits(&node))
+    }
 }
 
 /// Keeps what is good and draws what is missing to make `count`.
-fn renewed(
-    kept: Vec<KeptEntry>,
-    nodes: &Nodes,
-    state: &State,
-    now_ms: u64,
-    count: usize,
-) -> Vec<KeptEntry> {
+fn renewed(kept: Vec<KeptEntry>, rules: &Rules<'_>, count: usize) -> Vec<KeptEntry> {
     let rng = &mut rand::thread_rng();
     let mut kept: Vec<KeptEntry> = kept
         .into_iter()
-        .filter(|entry| is_good(entry, nodes, state, now_ms))
+        .filter(|entry| rules.keeps(entry))
         .take(MAX_ENTRIES)
         .collect();
     while kept.len() < count {
-        let candidates: Vec<&Arc<Node>> = eligible(nodes, state)
+        let candidates: Vec<&Arc<Node>> = rules
+            .eligible()
             .filter(|node| kept.iter().all(|entry| entry.node != node.id))
             .collect();
         let of_kin = |node: &Node| {
             kept.iter()
-                .filter(|entry| same_operator(node, nodes.node(&entry.node).as_deref()))
+                .filter(|entry| same_operator(node, rules.nodes.node(&entry.node).as_deref()))
                 .count()
         };
         // Entries of one operator are as good as one entry.
         let Some(drawn) = cheapest(&candidates, of_kin, rng) else {
             break;
         };
-        let until_ms = now_ms + rng.gen_range(MIN_KEPT_MS..MAX_KEPT_MS);
+        let until_ms = rules.now_ms + rng.gen_range(MIN_KEPT_MS..MAX_KEPT_MS);
         kept.push(KeptEntry {
             node: drawn.id,
             until_ms,

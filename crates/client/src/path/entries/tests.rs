@@ -111,26 +111,49 @@ async fn entry_is_kept_three_to_six_weeks() {
     let nodes = directory.nodes();
     let state = State::default();
     let now_ms = 1_800_000_000_000;
-    let drawn = renewed(Vec::new(), &nodes, &state, now_ms, ENTRIES);
+    let renewed_at = |now_ms, kept| renewed(kept, &Rules::new(&nodes, &state, now_ms), ENTRIES);
+    let drawn = renewed_at(now_ms, Vec::new());
     let week_ms = 7 * 24 * 3_600 * 1_000;
-    assert!(
-        drawn
-            .iter()
-            .all(|entry| (now_ms + 3 * week_ms..now_ms + 6 * week_ms).contains(&entry.until_ms))
-    );
-    assert_eq!(
-        renewed(
-            drawn.clone(),
-            &nodes,
-            &state,
-            now_ms + 3 * week_ms - 1,
-            ENTRIES
-        ),
-        drawn
-    );
-    let later = renewed(drawn.clone(), &nodes, &state, now_ms + 6 * week_ms, ENTRIES);
+    let weeks = now_ms + 3 * week_ms..now_ms + 6 * week_ms;
+    assert!(drawn.iter().all(|entry| weeks.contains(&entry.until_ms)));
+    assert_eq!(renewed_at(weeks.start - 1, drawn.clone()), drawn);
+    let later = renewed_at(weeks.end, drawn.clone());
     assert!(later.iter().all(|entry| !drawn.contains(entry)));
     // A clock that was set back by years does not keep them for ever either.
-    let earlier = renewed(drawn.clone(), &nodes, &state, now_ms / 2, ENTRIES);
+    let earlier = renewed_at(now_ms / 2, drawn.clone());
     assert!(earlier.iter().all(|entry| !drawn.contains(entry)));
+}
+
+#[tokio::test]
+async fn network_so_small_that_all_nodes_are_own_mailboxes_still_has_entries() {
+    let world = World::start(4).await;
+    let (network, _home) = world.client();
+    network.exclude_as_entries(world.ids());
+    assert_eq!(network.entries().len(), ENTRIES);
+    let mailbox = network.entries()[0];
+    let bob = crate::test_network::Person::new(&[mailbox]);
+    world.node(&mailbox).admit(&bob);
+    for cursor in 0..5 {
+        network
+            .acknowledge(bob.owner(), mailbox, [1; 16], cursor)
+            .await
+            .unwrap();
+    }
+    let visits = world.take_visits();
+    assert!(
+        visits
+            .iter()
+            .filter(|visit| visit.node == mailbox)
+            .all(|visit| visit.from.is_some())
+    );
+}
+
+#[tokio::test]
+async fn mailbox_that_was_opened_is_no_entry_from_then_on() {
+    let world = World::start(6).await;
+    let (network, _home) = world.client();
+    let mailbox = network.entries()[0];
+    let bob = crate::test_network::Person::new(&[mailbox]);
+    network.open_mailbox(bob.owner(), mailbox).await.unwrap();
+    assert!(!network.entries().contains(&mailbox));
 }
