@@ -1,0 +1,230 @@
+"use strict";
+// What a whole client needs, from the written wire format, curl and strangers' libraries alone: look up a certificate,
+// send through a relay and check the mailbox's acknowledgement, read a delivery as Server-Sent Events, acknowledge it.
+
+const assert = require("node:assert/strict");
+const crypto = require("node:crypto");
+const { spawn } = require("node:child_process");
+const fs = require("node:fs");
+const path = require("node:path");
+const { before, test } = require("node:test");
+const openpgp = require("openpgp");
+const viem = require("viem");
+const { eventually, folder, status } = require("../devnet.js");
+const { binding, bindingText, decode, envelope, fingerprint, signer } = require("../envelope.js");
+const { Person } = require("../person.js");
+const wire = require("../wire.js");
+
+const { ITEM, LAYER_BYTES, LAYER_ROOM_BYTES, STATUS, Ties } = wire;
+const WINDOW_BYTES = 4 << 20;
+
+let known;
+let alice;
+let bob;
+let bobSecret;
+let mailbox;
+
+const urlOf = (node) => status.nodes.find(({ id }) => wire.unhex(id).equals(node.id)).url;
+
+before(async () => {
+  known = await wire.nodes();
+  assert.equal(known.size, status.nodes.length);
+  alice = await Person.reachable("alice");
+  bob = await Person.reachable("bob", "v6-classic");
+  bobSecret = await openpgp.readPrivateKey({ armoredKey: await bob.openpgpSecret() });
+  const { mailboxes } = await bob.json("route", "show");
+  mailbox = known.get(mailboxes[0].toLowerCase());
+});
+
+/** `curl -N` on a node's plain intake: what it prints, as it comes. */
+class Stream {
+  constructor(node, layer) {
+    const body = path.join(folder("collect"), "body");
+    fs.writeFileSync(body, layer);
+    const head = path.join(path.dirname(body), "head");
+    this.head = head;
+    this.text = "";
+    this.errors = "";
+    const accept = "Accept: text/event-stream";
+    const args = ["-sS", "-N", "--max-time", "60", "-D", head, "-H", accept, "--data-binary", `@${body}`, urlOf(node)];
+    this.curl = spawn("curl", args, { stdio: ["ignore", "pipe", "pipe"] });
+    this.ended = new Promise((resolve) => this.curl.on("close", resolve));
+    this.curl.stdout.on("data", (data) => (this.text += data));
+    this.curl.stderr.on("data", (data) => (this.errors += data));
+  }
+
+  /** The data of the whole events so far. */
+  events() {
+    const whole = this.text.split("\n\n").slice(0, -1);
+    return whole.filter((event) => event.startsWith("data: ")).map((event) => Buffer.from(event.slice(6), "base64"));
+  }
+
+  async stop() {
+    this.curl.kill("SIGTERM");
+    await this.ended;
+  }
+}
+
+/** Asks Bob's mailbox for what it keeps. */
+async function collect(device, { after = null, stay = false } = {}) {
+  const ties = new Ties(mailbox);
+  const command = ties.owner(bobSecret, [1, device, after, WINDOW_BYTES, stay]);
+  const stream = new Stream(mailbox, await wire.sealLayer(mailbox, command, LAYER_BYTES[0]));
+  const items = () =>
+    stream.events().map((event, counter) => {
+      const [kind, sealed] = decode(event);
+      assert.equal(kind, STATUS.sealed);
+      return decode(ties.unseal(sealed, counter));
+    });
+  return { stream, items };
+}
+
+/** All that waits: packets with their cursors, and the cursor of having caught up. */
+async function collectAll(device, after = null) {
+  const { stream, items } = await collect(device, { after });
+  const code = await stream.ended;
+  assert.equal(code, 0, stream.errors);
+  assert.match(fs.readFileSync(stream.head, "utf8"), /^HTTP\/1\.1 200 .*content-type: text\/event-stream/is);
+  const all = items();
+  const last = all.pop();
+  assert.equal(last[0], ITEM.caughtUp);
+  assert.ok(Math.abs(last[2] - Date.now()) < 60_000);
+  assert.ok(all.every((item) => item[0] === ITEM.packet));
+  return { cursor: last[1], packets: all.map(([, cursor, time, packet]) => ({ cursor, time, packet })) };
+}
+
+/** Decrypts with OpenPGP.js and checks every signature there is; returns the message and its wallet. */
+async function read(packet, senderCertificate) {
+  const { data, signatures } = await openpgp.decrypt({
+    message: await openpgp.readMessage({ binaryMessage: packet }),
+    decryptionKeys: bobSecret,
+    verificationKeys: senderCertificate,
+    expectSigned: true,
+    format: "binary",
+  });
+  assert.equal(await signatures[0].verified, true);
+  const message = envelope(data);
+  assert.equal(message.sender.binding.fingerprint, senderCertificate.getFingerprint());
+  assert.equal(fingerprint(message.sender.primary), senderCertificate.getFingerprint());
+  // The signature names whom it is for (Intended Recipient Fingerprint, type 35).
+  const [signature] = (await signatures[0].signature).packets;
+  const intended = signature.unknownSubpackets.find(({ type }) => type === 35);
+  assert.equal(Buffer.from(intended.body.subarray(1)).toString("hex"), bobSecret.getFingerprint());
+  return { message, wallet: await signer(message, bobSecret.getFingerprint()) };
+}
+
+test("curl_reads_a_delivery_as_server_sent_events", async () => {
+  const texts = ["first", "second, grüße", "x".repeat(10_000)];
+  for (const text of texts) await alice.text("send", bob.address, text);
+  const device = crypto.randomBytes(16);
+  const { cursor, packets } = await collectAll(device);
+  assert.equal(packets.length, texts.length);
+  const certificate = await openpgp.readKey({ armoredKey: await alice.certificate() });
+  for (const [at, { packet, time }] of packets.entries()) {
+    const { message, wallet } = await read(packet, certificate);
+    assert.equal(wallet, alice.address);
+    assert.equal(message.contentType, "text/plain");
+    assert.equal(message.body.toString(), texts[at]);
+    assert.equal(message.sequence, at > 0 && message.session.equals(packets.session) ? at : message.sequence);
+    assert.ok(Math.abs(time - message.time) < 60_000);
+    // Exactly a size class less the room for three layers.
+    assert.ok([4_096, 16_384].some((frame) => packet.length === frame - 1_536), `${packet.length}`);
+  }
+  assert.equal(packets.at(-1).cursor, cursor);
+
+  // From a cursor on: what came after it. Unacknowledged, all of it is there still.
+  assert.equal((await collectAll(device, packets[0].cursor)).packets.length, 2);
+  assert.equal((await collectAll(device)).packets.length, 3);
+
+  const ties = new Ties(mailbox);
+  const acknowledge = ties.owner(bobSecret, [2, device, cursor]);
+  const answer = await wire.exchange(urlOf(mailbox), await wire.sealLayer(mailbox, acknowledge, LAYER_BYTES[0]));
+  assert.equal(ties.answer(answer)[0], STATUS.done);
+  assert.equal((await collectAll(device)).packets.length, 0);
+  // Acknowledged by one device, it waits for the others.
+  const heard = await bob.listenOnce();
+  assert.deepEqual(heard.filter((event) => event.text !== undefined).map((event) => event.text), texts);
+});
+
+test("curl_that_stays_hears_a_message_as_it_comes", async () => {
+  const device = crypto.randomBytes(16);
+  const { cursor } = await collectAll(device);
+  const { stream, items } = await collect(device, { after: cursor, stay: true });
+  try {
+    await eventually("it has caught up", () => items().some((item) => item[0] === ITEM.caughtUp));
+    await alice.text("send", bob.address, "while you listen");
+    const [, , , packet] = await eventually("the packet comes", () => items().find((item) => item[0] === ITEM.packet));
+    const certificate = await openpgp.readKey({ armoredKey: await alice.certificate() });
+    assert.equal((await read(packet, certificate)).message.body.toString(), "while you listen");
+  } finally {
+    await stream.stop();
+  }
+});
+
+test("collect_of_somebody_else_and_a_replayed_one_are_refused", async () => {
+  const device = crypto.randomBytes(16);
+  const request = [1, device, null, WINDOW_BYTES, false];
+  const ties = new Ties(mailbox);
+  const [version, node, time, nonce, answerKey, kind, fields] = decode(ties.owner(bobSecret, request));
+  fields[2] = Buffer.from(fields[2]);
+  fields[2][5] ^= 1;
+  const forged = require("cbor").encodeCanonical([version, node, time, nonce, answerKey, kind, fields]);
+  const answer = await wire.exchange(urlOf(mailbox), await wire.sealLayer(mailbox, forged, LAYER_BYTES[0]));
+  assert.equal(ties.answer(answer)[0], STATUS.denied);
+
+  const again = new Ties(mailbox);
+  const command = again.owner(bobSecret, [2, device, 0]);
+  const seal = () => wire.sealLayer(mailbox, command, LAYER_BYTES[0]);
+  const first = again.answer(await wire.exchange(urlOf(mailbox), await seal()));
+  assert.equal(first[0], STATUS.done);
+  // The same command in a layer of its own.
+  const second = again.answer(await wire.exchange(urlOf(mailbox), await seal()));
+  assert.equal(second[0], STATUS.replayed);
+});
+
+test("certificate_is_looked_up_and_checked_through_a_relay", async () => {
+  const relay = [...known.values()].find((node) => node !== mailbox);
+  const [outer, inner] = [new Ties(relay), new Ties(mailbox)];
+  const layer = await wire.sealLayer(mailbox, inner.lookUp(bob.address), LAYER_BYTES[0]);
+  const command = outer.forward(mailbox.id, layer);
+  const sealed = await wire.sealLayer(relay, command, layer.length + LAYER_ROOM_BYTES);
+  const answer = await wire.exchange(urlOf(relay), sealed);
+  // The relay's seal around the mailbox's.
+  const [kind, within] = outer.answer(answer);
+  assert.equal(kind, STATUS.sealed);
+  const [status_, [certificateBytes, bindingItem]] = decode(inner.unseal(within)).map((part) =>
+    Buffer.isBuffer(part) ? decode(part) : part,
+  );
+  assert.equal(status_, STATUS.record);
+  const certificate = await openpgp.readKey({ binaryKey: certificateBytes });
+  const bound = binding(bindingItem);
+  assert.equal(bound.wallet, bob.address);
+  assert.equal(bound.fingerprint, certificate.getFingerprint());
+  assert.deepEqual(bound.subkeys, certificate.subkeys.map((subkey) => subkey.getFingerprint()));
+  assert.equal(await viem.recoverMessageAddress({ message: bindingText(bound), signature: bound.signature }), bob.address);
+});
+
+test("message_sent_through_a_relay_is_acknowledged_by_the_mailbox", async () => {
+  const relay = [...known.values()].find((node) => node !== mailbox);
+  const packet = Buffer.from(
+    await openpgp.encrypt({
+      message: await openpgp.createMessage({ text: "relayed by hand" }),
+      encryptionKeys: bobSecret.toPublic(),
+      format: "binary",
+    }),
+  );
+  const ties = new Ties(relay);
+  const sentMs = Date.now();
+  const layer = await wire.sealLayer(relay, ties.forward(mailbox.id, packet), LAYER_BYTES[0]);
+  const [kind, payload] = ties.answer(await wire.exchange(urlOf(relay), layer));
+  assert.equal(kind, STATUS.acknowledged);
+  const [hash, timeMs, node, signature] = decode(payload);
+  assert.deepEqual(hash, wire.sha256(packet));
+  assert.deepEqual(node, mailbox.id);
+  assert.ok(timeMs >= sentMs - 60_000 && timeMs <= Date.now() + 60_000);
+  const message = Buffer.concat([Buffer.from("conet/ack/1\0"), node, hash, wire.u64(timeMs)]);
+  assert.equal(message.length, 72);
+  assert.ok(crypto.verify(null, message, wire.rawVerifier(mailbox.certificate), signature));
+  const heard = await bob.listenOnce();
+  assert.ok(heard.some((event) => event.text === "relayed by hand" && event.verified === "unsigned"), JSON.stringify(heard));
+});
