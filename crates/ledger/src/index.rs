@@ -18,6 +18,7 @@ use wallet::{KeyId, WalletAddress};
 
 use crate::{network::NetworkFile, node::NodeRecord, route::RouteRecord};
 
+mod arena;
 mod node_set;
 mod route_table;
 mod row;
@@ -84,7 +85,7 @@ pub struct IndexSize {
 #[non_exhaustive]
 pub enum IndexError {
     /// The file can't be opened or prepared.
-    #[error("can't open the index {path}", path = .path.display())]
+    #[error("can't open the index {path}: {source}", path = .path.display())]
     Open {
         /// The file; empty for an index in memory.
         path: PathBuf,
@@ -92,7 +93,7 @@ pub enum IndexError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The file can't be read or written: a full disk, for instance.
-    #[error("can't read or write the index")]
+    #[error("can't read or write the index: {0}")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The file holds what this crate never writes.
     #[error("the index is damaged ({0}): delete it, it will be read from the chain again")]

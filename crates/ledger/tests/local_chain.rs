@@ -3,6 +3,11 @@
 //! With `CONET_TEST_RPC` set to the URL of another development chain of ID 31337 whose well-known first
 //! accounts are funded (anvil, for instance), the same tests run there.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that fails here has found something"
+)]
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alloy_primitives::U256;
@@ -11,6 +16,7 @@ use ledger::{
     Contracts, DeploymentTerms, Index, NetworkFile, NodeStatement, Registrar, Revert, RouteBatch,
     RouteRecord, SignedClear, SignedRoute, SubmitError, Syncer, deploy,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use wallet::{Fingerprint, KeyId, Mnemonic, WalletAddress, WalletKey};
 
@@ -143,7 +149,6 @@ impl World {
 
     /// Calls a method of the chain by plain HTTP.
     async fn control(&self, method: &str, params: &str) -> String {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let address = self.chain.as_ref().unwrap().address();
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":[{params}]}}"#);
@@ -395,4 +400,52 @@ async fn look_ups_go_on_while_the_chain_is_dead() {
     assert_eq!(world.sequence(&alice), Some(1));
     let error = registrar.clear_route(2).await.unwrap_err();
     assert!(matches!(error, SubmitError::NoServer(_)), "{error}");
+}
+
+/// A server before the chain that passes transactions on and then breaks off.
+async fn start_loser_of_answers(chain: std::net::SocketAddr) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(chain).await.unwrap();
+                let mut question = vec![0; 65_536];
+                let mut answer = vec![0; 65_536];
+                loop {
+                    // Each question and each answer is small enough to come at once.
+                    let read = client.read(&mut question).await.unwrap_or(0);
+                    let question = String::from_utf8_lossy(&question[..read]).into_owned();
+                    if question.is_empty() {
+                        return;
+                    }
+                    // The chain refuses foreign hosts.
+                    let host = question.lines().find(|line| line.starts_with("host:"));
+                    let ours = format!("host: {chain}");
+                    let passed = question.replace(host.unwrap_or("host:"), &ours);
+                    server.write_all(passed.as_bytes()).await.unwrap();
+                    let read = server.read(&mut answer).await.unwrap();
+                    if question.contains("eth_sendRawTransaction") {
+                        return;
+                    }
+                    client.write_all(&answer[..read]).await.unwrap();
+                }
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn transfer_whose_answer_was_lost_is_made_once() {
+    let mut world = world(9).await;
+    let Some(chain) = &world.chain else {
+        return;
+    };
+    let loser = start_loser_of_answers(chain.address()).await;
+    world.network.rpc_urls.insert(0, loser);
+    let registrar = world.registrar(&payer(9));
+    let wallet = stranger().address();
+    registrar.transfer(wallet, 1_000).await.unwrap();
+    assert_eq!(registrar.balance(wallet).await.unwrap(), 1_000);
 }

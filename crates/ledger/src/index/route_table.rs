@@ -1,9 +1,8 @@
 //! All routes in memory, compact: 10 million of them fit into a node.
 //!
-//! Rows (see [`super::row`]) lie one after the other in an arena of 16-byte units; two hash tables
-//! lead to them, by wallet and by key ID. What a row leaves is used again by rows of the same number
-//! of units, so nothing ever has to be moved. Hashes are keyed at random: anybody may choose the key
-//! IDs of their route.
+//! Rows lie in an [`Arena`]; two hash tables lead to them, by wallet and by key ID, each in 64 parts so
+//! that look-ups never wait for a whole one to grow. Hashes are keyed at random: anybody may choose
+//! the key IDs of their route.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +12,10 @@ use std::{
 use hashbrown::{HashTable, hash_table::Entry};
 use wallet::{KeyId, WalletAddress};
 
-use super::row::{MAX_ROUTE_ROW_BYTES, RouteRow, SetRoute};
+use super::{
+    arena::{Arena, NOWHERE},
+    row::{RouteRow, SetRoute},
+};
 use crate::route::{MAX_MAILBOXES, RouteRecord};
 
 /// Most claims of one key ID that receive its packets.
@@ -21,10 +23,10 @@ pub const MAX_CLAIMS: usize = 4;
 /// Claims of one key ID that a look-up examines: it is not kept busy by a thousand expired ones.
 const MAX_CLAIMS_EXAMINED: usize = 64;
 
-const UNIT_BYTES: usize = 16;
-const MAX_UNITS: usize = (20 + MAX_ROUTE_ROW_BYTES).div_ceil(UNIT_BYTES);
-/// The slot of a key ID that several wallets claim.
-const CONTESTED: u32 = u32::MAX;
+/// Parts of each hash table.
+const PARTS: usize = 64;
+/// The place of a key ID that several wallets claim.
+const CONTESTED: u32 = NOWHERE;
 
 /// Up to three mailboxes, held in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,47 +108,80 @@ impl std::ops::Deref for Claims {
     }
 }
 
-/// Where a row lies.
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    first_unit: u32,
-    bytes: u16,
-}
-
+/// A key ID and the place of its route's row, or [`CONTESTED`].
 #[derive(Debug, Clone, Copy)]
 struct KeyEntry {
     id: [u8; 8],
-    /// Or [`CONTESTED`].
-    slot: u32,
+    unit: u32,
 }
 
 /// The claims of a contested key ID by age; equal ages (one batch) by wallet.
 type Contest = BTreeMap<(u64, WalletAddress), u32>;
 
 /// The routes that are set, expired ones too.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RouteTable {
     hasher: RandomState,
-    arena: Vec<u8>,
-    free_units: Vec<Vec<u32>>,
-    slots: Vec<Slot>,
-    free_slots: Vec<u32>,
-    by_wallet: HashTable<u32>,
-    by_key: HashTable<KeyEntry>,
+    arena: Arena,
+    by_wallet: Parts<u32>,
+    by_key: Parts<KeyEntry>,
     contested: HashMap<[u8; 8], Contest>,
+    count: usize,
+}
+
+/// A hash table in [`PARTS`] parts.
+#[derive(Debug)]
+struct Parts<T> {
+    parts: [HashTable<T>; PARTS],
+}
+
+impl<T> Parts<T> {
+    fn with_capacity(entries: usize) -> Self {
+        // Parts differ a little in size: an eighth more than the mean is enough for all.
+        let each = entries / PARTS + entries / PARTS / 8;
+        Self {
+            parts: std::array::from_fn(|_| HashTable::with_capacity(each)),
+        }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the index is below PARTS")]
+    fn part(&self, hash: u64) -> &HashTable<T> {
+        &self.parts[part_of(hash)]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the index is below PARTS")]
+    fn part_mut(&mut self, hash: u64) -> &mut HashTable<T> {
+        &mut self.parts[part_of(hash)]
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.parts.iter().map(HashTable::allocation_size).sum()
+    }
+}
+
+/// The part of a hash, by bits that the parts themselves don't use.
+fn part_of(hash: u64) -> usize {
+    (hash >> 40) as usize % PARTS
+}
+
+impl Default for RouteTable {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
 }
 
 impl RouteTable {
-    /// An empty table with room for `routes` of the usual size.
+    /// An empty table with room for `routes` of two key IDs each.
     pub(super) fn with_capacity(routes: usize) -> Self {
-        const USUAL_UNITS: usize = 9;
         const USUAL_KEY_IDS: usize = 2;
-        let mut table = Self::default();
-        table.arena.reserve(routes * USUAL_UNITS * UNIT_BYTES);
-        table.slots.reserve(routes);
-        table.by_wallet = HashTable::with_capacity(routes);
-        table.by_key = HashTable::with_capacity(routes * USUAL_KEY_IDS);
-        table
+        Self {
+            hasher: RandomState::new(),
+            arena: Arena::default(),
+            by_wallet: Parts::with_capacity(routes),
+            by_key: Parts::with_capacity(routes * USUAL_KEY_IDS),
+            contested: HashMap::new(),
+            count: 0,
+        }
     }
 
     /// Puts a wallet's row in place of its old one; a row that is cleared or malformed removes it.
@@ -155,66 +190,71 @@ impl RouteTable {
         let Some(set) = RouteRow::read(row).and_then(|row| row.set) else {
             return;
         };
-        let Some(slot) = self.store(wallet, row) else {
+        let Some(unit) = self.arena.store(wallet, row) else {
             return;
         };
         let hash = self.hasher.hash_one(wallet);
-        let (hasher, slots, arena) = (&self.hasher, &self.slots, &self.arena);
-        self.by_wallet.insert_unique(hash, slot, |slot| {
-            let wallet = row_at(slots, arena, *slot).map(|(wallet, _)| wallet);
+        let (hasher, arena) = (&self.hasher, &self.arena);
+        let part = self.by_wallet.part_mut(hash);
+        part.insert_unique(hash, unit, |unit| {
+            let wallet = arena.get(*unit).map(|(wallet, _)| wallet);
             hasher.hash_one(wallet.unwrap_or(NO_WALLET))
         });
+        self.count += 1;
         for (id, age) in set.key_ids() {
-            self.claim(id, age, wallet, slot);
+            self.claim(id, age, wallet, unit);
         }
     }
 
     /// Removes a wallet's route, if it has one.
     pub(super) fn remove(&mut self, wallet: WalletAddress) {
         let hash = self.hasher.hash_one(wallet);
-        let (slots, arena) = (&self.slots, &self.arena);
-        let found = self.by_wallet.find_entry(hash, |slot| {
-            row_at(slots, arena, *slot).is_some_and(|(it, _)| it == wallet)
+        let arena = &self.arena;
+        let part = self.by_wallet.part_mut(hash);
+        let found = part.find_entry(hash, |unit| {
+            arena.get(*unit).is_some_and(|(it, _)| it == wallet)
         });
         let Ok(found) = found else {
             return;
         };
-        let (slot, _) = found.remove();
-        let key_ids: Vec<_> = row_at(&self.slots, &self.arena, slot)
+        let (unit, _) = found.remove();
+        self.count -= 1;
+        let key_ids: Vec<_> = (self.arena.get(unit))
             .and_then(|(_, row)| RouteRow::read(row)?.set)
             .map(|set| set.key_ids().collect())
             .unwrap_or_default();
         for (id, age) in key_ids {
-            self.unclaim(id, age, wallet, slot);
+            self.unclaim(id, age, wallet, unit);
         }
-        self.release(slot);
+        self.arena.free(unit);
     }
 
     /// A wallet's route, expired or not.
     pub(super) fn route(&self, wallet: &WalletAddress) -> Option<RouteRecord> {
         let hash = self.hasher.hash_one(wallet);
-        let slot = self.by_wallet.find(hash, |slot| {
-            row_at(&self.slots, &self.arena, *slot).is_some_and(|(it, _)| it == *wallet)
+        let unit = self.by_wallet.part(hash).find(hash, |unit| {
+            self.arena.get(*unit).is_some_and(|(it, _)| it == *wallet)
         })?;
-        let (wallet, row) = row_at(&self.slots, &self.arena, *slot)?;
+        let (wallet, row) = self.arena.get(*unit)?;
         RouteRow::read(row)?.record(wallet)
     }
 
     /// The live claims of a key ID, oldest first. Allocates nothing.
     pub(super) fn claims(&self, id: &KeyId, now_s: u64) -> Claims {
         let mut claims = Claims::NONE;
-        let hash = self.hasher.hash_one(id.as_bytes());
-        let entry = self.by_key.find(hash, |entry| entry.id == *id.as_bytes());
+        let id = *id.as_bytes();
+        let hash = self.hash_of(id);
+        let entry = self.by_key.part(hash).find(hash, |entry| entry.id == id);
         match entry {
             None => {}
-            Some(entry) if entry.slot != CONTESTED => {
-                self.push_live(&mut claims, entry.slot, now_s);
+            Some(entry) if entry.unit != CONTESTED => {
+                self.push_live(&mut claims, entry.unit, now_s);
             }
             Some(_) => {
-                let contest = self.contested.get(id.as_bytes());
-                let slots = contest.into_iter().flat_map(BTreeMap::values);
-                for slot in slots.take(MAX_CLAIMS_EXAMINED) {
-                    self.push_live(&mut claims, *slot, now_s);
+                let contest = self.contested.get(&id);
+                let units = contest.into_iter().flat_map(BTreeMap::values);
+                for unit in units.take(MAX_CLAIMS_EXAMINED) {
+                    self.push_live(&mut claims, *unit, now_s);
                     if claims.is_full() {
                         break;
                     }
@@ -225,19 +265,20 @@ impl RouteTable {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_wallet.len()
+        self.count
     }
 
-    /// Bytes allocated.
+    /// Bytes allocated, but for those of contested key IDs.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.arena.capacity()
-            + self.slots.capacity() * size_of::<Slot>()
-            + self.by_wallet.allocation_size()
-            + self.by_key.allocation_size()
+        self.arena.memory_bytes() + self.by_wallet.memory_bytes() + self.by_key.memory_bytes()
     }
 
-    fn push_live(&self, claims: &mut Claims, slot: u32, now_s: u64) {
-        let Some((wallet, row)) = row_at(&self.slots, &self.arena, slot) else {
+    fn hash_of(&self, id: [u8; 8]) -> u64 {
+        self.hasher.hash_one(u64::from_ne_bytes(id))
+    }
+
+    fn push_live(&self, claims: &mut Claims, unit: u32, now_s: u64) {
+        let Some((wallet, row)) = self.arena.get(unit) else {
             return;
         };
         let set = RouteRow::read(row).and_then(|row| row.set);
@@ -249,115 +290,57 @@ impl RouteTable {
         }
     }
 
-    fn claim(&mut self, id: KeyId, age: u64, wallet: WalletAddress, slot: u32) {
+    fn claim(&mut self, id: KeyId, age: u64, wallet: WalletAddress, unit: u32) {
         let id = *id.as_bytes();
-        let hash = self.hasher.hash_one(id);
+        let hash = self.hash_of(id);
         let hasher = &self.hasher;
-        let entry = self.by_key.entry(
+        let entry = self.by_key.part_mut(hash).entry(
             hash,
             |entry| entry.id == id,
-            |entry| hasher.hash_one(entry.id),
+            |entry| hasher.hash_one(u64::from_ne_bytes(entry.id)),
         );
         match entry {
             Entry::Vacant(place) => {
-                place.insert(KeyEntry { id, slot });
+                place.insert(KeyEntry { id, unit });
             }
             // One route naming a key ID twice claims it once.
-            Entry::Occupied(entry) if entry.get().slot == slot => {}
+            Entry::Occupied(entry) if entry.get().unit == unit => {}
             Entry::Occupied(mut entry) => {
-                let first = std::mem::replace(&mut entry.get_mut().slot, CONTESTED);
+                let first = std::mem::replace(&mut entry.get_mut().unit, CONTESTED);
                 let first_claim = (first != CONTESTED)
-                    .then(|| claim_key(&self.slots, &self.arena, first, id))
+                    .then(|| claim_key(&self.arena, first, id))
                     .flatten();
                 let contest = self.contested.entry(id).or_default();
                 contest.extend(first_claim.map(|claim| (claim, first)));
-                contest.insert((age, wallet), slot);
+                contest.insert((age, wallet), unit);
             }
         }
     }
 
-    fn unclaim(&mut self, id: KeyId, age: u64, wallet: WalletAddress, slot: u32) {
+    fn unclaim(&mut self, id: KeyId, age: u64, wallet: WalletAddress, unit: u32) {
         let id = *id.as_bytes();
-        let hash = self.hasher.hash_one(id);
-        let Ok(mut entry) = self.by_key.find_entry(hash, |entry| entry.id == id) else {
+        let hash = self.hash_of(id);
+        let part = self.by_key.part_mut(hash);
+        let Ok(mut entry) = part.find_entry(hash, |entry| entry.id == id) else {
             return;
         };
-        if entry.get().slot == slot {
+        if entry.get().unit == unit {
             entry.remove();
-        } else if entry.get().slot == CONTESTED
+        } else if entry.get().unit == CONTESTED
             && let Some(contest) = self.contested.get_mut(&id)
         {
             contest.remove(&(age, wallet));
-            if let [last] = contest.values().copied().take(2).collect::<Vec<_>>()[..] {
-                entry.get_mut().slot = last;
+            if let (1, Some(last)) = (contest.len(), contest.values().next()) {
+                entry.get_mut().unit = *last;
                 self.contested.remove(&id);
             }
         }
     }
-
-    /// Copies a row into the arena; none if its size or the number of routes is out of bounds.
-    fn store(&mut self, wallet: WalletAddress, row: &[u8]) -> Option<u32> {
-        let bytes = 20 + row.len();
-        let units = bytes.div_ceil(UNIT_BYTES);
-        if units > MAX_UNITS {
-            return None;
-        }
-        let reused = self.free_units.get_mut(units).and_then(Vec::pop);
-        let first_unit = match reused {
-            Some(unit) => unit,
-            None => {
-                let unit = u32::try_from(self.arena.len() / UNIT_BYTES).ok()?;
-                self.arena.resize(self.arena.len() + units * UNIT_BYTES, 0);
-                unit
-            }
-        };
-        let start = first_unit as usize * UNIT_BYTES;
-        let (address, rest) = self
-            .arena
-            .get_mut(start..start + bytes)?
-            .split_at_mut_checked(20)?;
-        address.copy_from_slice(wallet.as_bytes());
-        rest.copy_from_slice(row);
-        let slot = Slot {
-            first_unit,
-            bytes: u16::try_from(bytes).ok()?,
-        };
-        if let Some(index) = self.free_slots.pop() {
-            *self.slots.get_mut(index as usize)? = slot;
-            return Some(index);
-        }
-        let index = u32::try_from(self.slots.len()).ok()?;
-        self.slots.push(slot);
-        (index != CONTESTED).then_some(index)
-    }
-
-    fn release(&mut self, slot: u32) {
-        if let Some(Slot { first_unit, bytes }) = self.slots.get(slot as usize).copied() {
-            let units = usize::from(bytes).div_ceil(UNIT_BYTES);
-            if self.free_units.len() <= units {
-                self.free_units.resize(units + 1, Vec::new());
-            }
-            if let Some(free) = self.free_units.get_mut(units) {
-                free.push(first_unit);
-            }
-            self.free_slots.push(slot);
-        }
-    }
 }
 
-/// The wallet and the row in a slot.
-fn row_at<'a>(slots: &[Slot], arena: &'a [u8], slot: u32) -> Option<(WalletAddress, &'a [u8])> {
-    let Slot { first_unit, bytes } = slots.get(slot as usize)?;
-    let start = *first_unit as usize * UNIT_BYTES;
-    let (wallet, row) = arena
-        .get(start..start + usize::from(*bytes))?
-        .split_first_chunk()?;
-    Some((WalletAddress::from_bytes(*wallet), row))
-}
-
-/// The key under which the route in `slot` is in the contest for `id`.
-fn claim_key(slots: &[Slot], arena: &[u8], slot: u32, id: [u8; 8]) -> Option<(u64, WalletAddress)> {
-    let (wallet, row) = row_at(slots, arena, slot)?;
+/// The key under which the route at `unit` is in the contest for `id`.
+fn claim_key(arena: &Arena, unit: u32, id: [u8; 8]) -> Option<(u64, WalletAddress)> {
+    let (wallet, row) = arena.get(unit)?;
     let mut key_ids = RouteRow::read(row)?.set?.key_ids();
     let (_, age) = key_ids.find(|(known, _)| *known.as_bytes() == id)?;
     Some((age, wallet))

@@ -103,19 +103,6 @@ fn table_route_naming_a_key_id_twice_claims_it_once() {
 }
 
 #[test]
-fn table_uses_again_what_routes_leave() {
-    let mut table = RouteTable::default();
-    for round in 0..100_u64 {
-        for number in 1..=50 {
-            put(&mut table, &record(number, &[number], 100), round);
-        }
-    }
-    let units = (20 + MAX_ROUTE_ROW_BYTES).div_ceil(UNIT_BYTES);
-    assert!(table.arena.len() <= 51 * units * UNIT_BYTES);
-    assert!(table.slots.len() <= 51);
-}
-
-#[test]
 fn table_refuses_a_row_that_is_malformed_or_too_long() {
     let mut table = RouteTable::default();
     table.put(wallet(1), &[1, 2, 3]);

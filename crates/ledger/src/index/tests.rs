@@ -350,3 +350,97 @@ proptest! {
         }
     }
 }
+
+/// Sizes and times of an index of a million routes of the usual shape: two key IDs, one mailbox.
+///
+/// `cargo test --release -p conet-ledger -- --ignored --nocapture a_million`
+#[test]
+#[ignore = "takes a minute and 300 MB of disk"]
+fn index_of_a_million_routes_is_small_and_quick() {
+    use rand::{Rng, SeedableRng, rngs::StdRng};
+    use std::time::Instant;
+
+    const ROUTES: u64 = 1_000_000;
+    const LOOK_UPS: u64 = 2_000_000;
+    const PER_STRETCH: u64 = 50_000;
+
+    let wallet = |number: u64| {
+        let mut random = StdRng::seed_from_u64(number);
+        WalletAddress::from_bytes(random.r#gen())
+    };
+    let record = |number: u64| {
+        let mut random = StdRng::seed_from_u64(!number);
+        RouteRecord {
+            wallet: wallet(number),
+            fingerprint: wallet::Fingerprint::V6(random.r#gen()),
+            key_ids: vec![
+                KeyId::from_bytes(random.r#gen()),
+                KeyId::from_bytes(random.r#gen()),
+            ],
+            mailboxes: vec![wallet(number % 1_000)],
+            sequence: 1,
+            expiry_s: 4_000_000_000,
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.sqlite");
+    let index = Index::open(&path, &network()).unwrap();
+    let began = Instant::now();
+    for stretch in 0..ROUTES / PER_STRETCH {
+        let routes = stretch * PER_STRETCH..(stretch + 1) * PER_STRETCH;
+        let events = routes.enumerate().map(|(log, number)| {
+            at(
+                stretch * 1_000,
+                log as u64,
+                LedgerEvent::RouteSet(record(number)),
+            )
+        });
+        advance(&index, block(stretch * 1_000 + 999, 0), events.collect());
+    }
+    let wrote = began.elapsed();
+    drop(index);
+
+    let began = Instant::now();
+    let index = Index::open(&path, &network()).unwrap();
+    let loaded = began.elapsed();
+    let size = index.size();
+    assert_eq!(size.routes as u64, ROUTES);
+
+    let ids: Vec<_> = (0..ROUTES / 10)
+        .map(|number| record(number * 10).key_ids[1])
+        .collect();
+    let time_look_ups = |among: usize| {
+        let began = Instant::now();
+        for round in 0..LOOK_UPS {
+            let claims = index.mailboxes_for_key(&ids[(round as usize * 7_919) % among], 1);
+            assert_eq!(claims.len(), 1);
+        }
+        began.elapsed().as_secs_f64() * 1e9 / LOOK_UPS as f64
+    };
+    let any = time_look_ups(ids.len());
+    let busy = time_look_ups(1_000);
+
+    let mut table = RouteTable::default();
+    let mut slowest = std::time::Duration::ZERO;
+    for number in 0..ROUTES {
+        let row = row::write_route(&record(number), None, 1);
+        let began = Instant::now();
+        table.put(wallet(number), &row);
+        slowest = slowest.max(began.elapsed());
+    }
+    let disk = std::fs::metadata(&path).unwrap().len();
+    println!(
+        "written   {:.1} µs a route",
+        wrote.as_secs_f64() * 1e6 / ROUTES as f64
+    );
+    println!("loaded    {loaded:?}");
+    println!(
+        "memory    {} bytes a route",
+        size.route_bytes as u64 / ROUTES
+    );
+    println!("disk      {} bytes a route", disk / ROUTES);
+    println!("look-up   {any:.0} ns of any key ID, {busy:.0} ns of a thousand busy ones");
+    println!("slowest   {slowest:?} to put a route in");
+    assert!(size.route_bytes as u64 / ROUTES < 256);
+    assert!(any < 5_000.0);
+}

@@ -37,6 +37,14 @@ const MAX_NONCE_ATTEMPTS: usize = 3;
 const GAS_PERCENT: u64 = 125;
 /// Tip where the server names none, wei for each gas.
 const FALLBACK_TIP: u128 = 1_000_000_000;
+/// How servers say that they have the transaction already.
+const KNOWN: [&str; 3] = ["already known", "known transaction", "already imported"];
+/// How servers say that a nonce is used.
+const NONCE_USED: [&str; 3] = [
+    "nonce too low",
+    "replacement transaction underpriced",
+    "nonce has already been used",
+];
 
 /// A transaction in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +90,7 @@ enum Obstacle {
     /// Another server may do.
     Server(RpcFailure),
     /// The nonce is used already.
-    NonceUsed,
+    NonceUsed(RpcFailure),
 }
 
 impl From<RpcFailure> for Obstacle {
@@ -172,50 +180,72 @@ impl Submitter {
         Ok((receipt, signed.nonce))
     }
 
+    /// Signs and sends, by one server after the other.
+    ///
+    /// **Invariant:** once a signed transaction may have left us, no other one is signed in its place: a
+    /// server whose answer was lost may have passed it on, and a transfer must not be made twice.
     async fn sign_and_send(&self, request: TransactionRequest) -> Result<Signed, SubmitError> {
         let _order = self.nonce_order.lock().await;
         let mut failures = Vec::new();
+        let mut sent: Option<Signed> = None;
         for endpoint in self.pool.candidates() {
-            for _ in 0..MAX_NONCE_ATTEMPTS {
-                match self.try_server(&endpoint, request.clone()).await {
-                    Ok(signed) => {
-                        endpoint.succeeded();
-                        return Ok(signed);
-                    }
+            let failure = match sent.take() {
+                Some(signed) => match self.send(&endpoint, &signed).await {
+                    // If the nonce is used, then most likely by this very transaction.
+                    Ok(()) | Err(Obstacle::NonceUsed(_)) => return Ok(signed),
                     Err(Obstacle::Final(error)) => return Err(error),
-                    Err(Obstacle::NonceUsed) => {}
                     Err(Obstacle::Server(failure)) => {
-                        endpoint.failed();
-                        let server = endpoint.label().to_owned();
-                        failures.push(ServerFailure { server, failure });
-                        break;
+                        sent = Some(signed);
+                        failure
                     }
-                }
-            }
+                },
+                None => match self.sign_and_send_by(&endpoint, &request).await {
+                    Ok(signed) => return Ok(signed),
+                    Err((_, Obstacle::Final(error))) => return Err(error),
+                    Err((signed, Obstacle::Server(failure) | Obstacle::NonceUsed(failure))) => {
+                        // What a server has refused, it has not passed on.
+                        let refused = matches!(failure, RpcFailure::Refused { .. });
+                        sent = signed.filter(|_| !refused);
+                        failure
+                    }
+                },
+            };
+            endpoint.failed();
+            let server = endpoint.label().to_owned();
+            failures.push(ServerFailure { server, failure });
         }
-        Err(SubmitError::NoServer(failures))
+        sent.ok_or(SubmitError::NoServer(failures))
     }
 
-    async fn try_server(
+    /// With one server, with a new nonce where the first is used already; also gives back what was
+    /// signed last.
+    async fn sign_and_send_by(
         &self,
         endpoint: &Endpoint,
-        request: TransactionRequest,
-    ) -> Result<Signed, Obstacle> {
-        let signed = self.sign(endpoint, request).await?;
+        request: &TransactionRequest,
+    ) -> Result<Signed, (Option<Signed>, Obstacle)> {
+        let mut attempt = 1;
+        loop {
+            let signed = self.sign(endpoint, request.clone()).await;
+            let signed = signed.map_err(|obstacle| (None, obstacle))?;
+            match self.send(endpoint, &signed).await {
+                Ok(()) => {
+                    endpoint.succeeded();
+                    return Ok(signed);
+                }
+                Err(Obstacle::NonceUsed(_)) if attempt < MAX_NONCE_ATTEMPTS => attempt += 1,
+                Err(obstacle) => return Err((Some(signed), obstacle)),
+            }
+        }
+    }
+
+    async fn send(&self, endpoint: &Endpoint, signed: &Signed) -> Result<(), Obstacle> {
         let sent: Result<B256, RpcFailure> = endpoint
             .call("eth_sendRawTransaction", (signed.raw.clone(),))
             .await;
         match sent {
-            Ok(_) => Ok(signed),
-            Err(failure) => match self.obstacle(failure) {
-                // The answer to an earlier attempt was lost.
-                Obstacle::Server(failure)
-                    if says(&failure, &["already known", "known transaction"]) =>
-                {
-                    Ok(signed)
-                }
-                obstacle => Err(obstacle),
-            },
+            Err(failure) if !says(&failure, &KNOWN) => Err(self.obstacle(failure)),
+            _ => Ok(()),
         }
     }
 
@@ -319,13 +349,8 @@ impl Submitter {
             let payer = self.payer();
             return Obstacle::Final(SubmitError::InsufficientFunds { payer });
         }
-        let used = [
-            "nonce too low",
-            "replacement transaction underpriced",
-            "nonce has already been used",
-        ];
-        if says(&failure, &used) {
-            return Obstacle::NonceUsed;
+        if says(&failure, &NONCE_USED) {
+            return Obstacle::NonceUsed(failure);
         }
         Obstacle::Server(failure)
     }
@@ -345,12 +370,11 @@ impl Submitter {
                 }
                 Err(failure) => match self.obstacle(failure) {
                     Obstacle::Final(error) => return Err(error),
-                    Obstacle::Server(failure) => {
+                    Obstacle::Server(failure) | Obstacle::NonceUsed(failure) => {
                         endpoint.failed();
                         let server = endpoint.label().to_owned();
                         failures.push(ServerFailure { server, failure });
                     }
-                    Obstacle::NonceUsed => {}
                 },
             }
         }
