@@ -83,6 +83,8 @@ struct Active {
     transfer: InboundTransfer,
     /// Written since it was last made durable.
     file: Option<File>,
+    /// Whether the state knows of it.
+    recorded: bool,
 }
 
 impl Assemblies {
@@ -107,10 +109,25 @@ impl Assemblies {
                     .map_err(FileError::at("write", &self.folder))?;
             }
         }
+        Ok(())
+    }
+
+    /// Hears that everything taken so far is durable.
+    pub(crate) fn committed(&mut self) {
         if self.active.len() > MAX_CACHED {
             self.forget();
         }
-        Ok(())
+        for active in self.active.values_mut() {
+            active.recorded = true;
+        }
+    }
+
+    /// How many transfers the state does not know of yet.
+    fn unrecorded(&self, party: Option<&Party>) -> u64 {
+        let active = self.active.values().filter(|active| {
+            !active.recorded && party.is_none_or(|party| active.transfer.entry.party == *party)
+        });
+        active.count() as u64
     }
 
     /// Takes a chunk. `entry` makes the message that a new transfer will become.
@@ -199,7 +216,7 @@ impl Assemblies {
         };
         let (assembly, refused) = match Assembly::start(chunk) {
             Ok(assembly) => {
-                let refused = too_much(state, &transfer.entry.party, chunk, is_contact)?;
+                let refused = self.too_much(state, &transfer.entry.party, chunk, is_contact)?;
                 (Some(assembly), refused)
             }
             Err(_) => (None, Some(Refused::Contradiction)),
@@ -209,6 +226,7 @@ impl Assemblies {
                 assembly,
                 transfer,
                 file: None,
+                recorded: false,
             }))),
             (_, why) => {
                 transfer.status = TransferStatus::Refused;
@@ -216,6 +234,35 @@ impl Assemblies {
                 Ok(Loaded::Refused(Box::new(transfer), why))
             }
         }
+    }
+
+    /// Whether a new transfer would be one too many.
+    fn too_much(
+        &self,
+        state: &State,
+        party: &Party,
+        chunk: &Chunk,
+        is_contact: bool,
+    ) -> Result<Option<Refused>, StateError> {
+        let mut of_all = state.usage(None)?;
+        let mut of_one = state.usage(Some(party))?;
+        of_all.transfers += self.unrecorded(None);
+        of_one.transfers += self.unrecorded(Some(party));
+        if of_one.transfers >= MAX_TRANSFERS_OF_ONE
+            || of_all.transfers >= MAX_TRANSFERS
+            || of_all.bytes >= MAX_BYTES
+        {
+            return Ok(Some(Refused::TooMany));
+        }
+        if !is_contact {
+            if chunk.total > MAX_STRANGERS_FILE_BYTES {
+                return Ok(Some(Refused::TooLarge));
+            }
+            if of_one.bytes >= MAX_STRANGERS_BYTES {
+                return Ok(Some(Refused::TooMany));
+            }
+        }
+        Ok(None)
     }
 
     /// Goes on with a transfer of an earlier run; what the chunk says is checked against it when taken.
@@ -238,6 +285,7 @@ impl Assemblies {
             assembly,
             transfer,
             file: None,
+            recorded: true,
         }))
     }
 }
@@ -269,31 +317,6 @@ impl Active {
         self.transfer.status = TransferStatus::Refused;
         ChunkOutcome::Refused(Box::new(self.transfer.clone()), why)
     }
-}
-
-fn too_much(
-    state: &State,
-    party: &Party,
-    chunk: &Chunk,
-    is_contact: bool,
-) -> Result<Option<Refused>, StateError> {
-    let of_all = state.usage(None)?;
-    let of_one = state.usage(Some(party))?;
-    if of_one.transfers >= MAX_TRANSFERS_OF_ONE
-        || of_all.transfers >= MAX_TRANSFERS
-        || of_all.bytes >= MAX_BYTES
-    {
-        return Ok(Some(Refused::TooMany));
-    }
-    if !is_contact {
-        if chunk.total > MAX_STRANGERS_FILE_BYTES {
-            return Ok(Some(Refused::TooLarge));
-        }
-        if of_one.bytes >= MAX_STRANGERS_BYTES {
-            return Ok(Some(Refused::TooMany));
-        }
-    }
-    Ok(None)
 }
 
 fn partial_name(tag: &Tag) -> String {

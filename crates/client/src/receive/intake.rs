@@ -123,6 +123,7 @@ impl Intake {
         let now_ms = self.clock.now_ms();
         let committed = state.commit(mailbox, cursor, &open.batch, now_ms);
         open.taken.committed = committed.map_err(AssemblyError::State)?;
+        self.assemblies.committed();
         Ok(open.taken)
     }
 

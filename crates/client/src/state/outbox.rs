@@ -214,7 +214,7 @@ impl State {
         Ok(match raw.status {
             WAITING if taken => Claim::Taken(Box::new(OutboxRow {
                 id,
-                attempts: raw.attempts,
+                attempts: raw.attempts.saturating_add(1),
                 item: self.unseal("outbox.item", key, &raw.item)?,
                 progress,
             })),

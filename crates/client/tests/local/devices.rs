@@ -1,0 +1,50 @@
+//! One wallet on two devices: each receives everything, also after a rotation.
+
+use client::WallClock;
+use client::home::Home;
+
+use crate::people::{Person, client_at, message, text_of};
+use crate::post::{Post, node};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_devices_each_receive_everything_before_and_after_a_rotation() {
+    let post = Post::new();
+    let alice = Person::new(&post, "alice");
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    bob.knows(&alice, "alice");
+    let export = bob.client.home().export(bob.client.account()).unwrap();
+    assert!(Home::is_export(&export));
+
+    let folder = tempfile::tempdir().unwrap();
+    let clock = WallClock::system();
+    let home = Home::open_with_clock(folder.path(), clock.clone()).unwrap();
+    home.import(&export, None, "").unwrap();
+    assert!(home.contacts().unwrap().named("alice").is_some());
+    let second = client_at(folder.path(), &post, &clock);
+    assert_eq!(second.address(), bob.client.address());
+
+    let mut firsts = bob.listen().await;
+    let mut seconds = second.listen(bob.saving(true)).await.unwrap();
+    alice.send(&bob, "one").await;
+    assert_eq!(text_of(&message(&mut firsts).await), "one");
+    assert_eq!(text_of(&message(&mut seconds).await), "one");
+
+    bob.client.rotate().await.unwrap();
+    let rotated = bob.client.account().certificate().unwrap();
+    alice.send(&bob, "two").await;
+    assert_eq!(text_of(&message(&mut firsts).await), "two");
+    assert_eq!(text_of(&message(&mut seconds).await), "two");
+    assert_eq!(second.account().certificate().unwrap(), rotated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn export_opens_with_its_password_only() {
+    let post = Post::new();
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    let export = bob.client.home().export(bob.client.account()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path()).unwrap();
+    assert!(home.import(&export, None, "wrong").is_err());
+    assert!(home.import("{}", None, "").is_err());
+    assert!(home.wallets().unwrap().is_empty());
+}

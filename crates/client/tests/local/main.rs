@@ -1,0 +1,11 @@
+//! The keeping half of the client on a network in memory: nothing is lost, nothing comes twice.
+
+mod devices;
+mod files;
+mod inbox;
+mod order;
+mod outbox;
+mod people;
+mod post;
+mod receipts;
+mod standing;
