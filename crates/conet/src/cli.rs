@@ -54,6 +54,26 @@ pub(crate) struct Global {
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Wallets: make, import, show, export, rotate, share.
+    #[command(subcommand)]
+    Wallet(commands::wallet::WalletCommand),
+    /// The contact book.
+    #[command(subcommand)]
+    Contact(commands::contact::ContactCommand),
+    /// Drop the messages of a wallet.
+    Block(commands::block::BlockArgs),
+    /// Where packets for my wallet go.
+    #[command(subcommand)]
+    Route(commands::route::RouteCommand),
+    /// Send a text or a file.
+    Send(commands::send::SendArgs),
+    /// Receive messages and files.
+    Listen(commands::listen::ListenArgs),
+    /// Talk with somebody.
+    Chat(commands::chat::ChatArgs),
+    /// What waits to be sent.
+    #[command(subcommand)]
+    Outbox(commands::outbox::OutboxCommand),
     /// A whole network on this machine, to try things out.
     #[command(subcommand)]
     Devnet(commands::devnet::DevnetCommand),

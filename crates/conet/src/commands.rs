@@ -1,8 +1,16 @@
 //! One file for each command; this one says who does what.
 
+pub(crate) mod block;
+pub(crate) mod chat;
 pub(crate) mod completions;
+pub(crate) mod contact;
 pub(crate) mod devnet;
+pub(crate) mod listen;
 pub(crate) mod node;
+pub(crate) mod outbox;
+pub(crate) mod route;
+pub(crate) mod send;
+pub(crate) mod wallet;
 
 use std::future::Future;
 
@@ -14,6 +22,14 @@ use crate::failure::Outcome;
 pub(crate) fn run(cli: Cli) -> Outcome {
     let context = Context::new(cli.global)?;
     match cli.command {
+        Command::Wallet(command) => block_on(wallet::run(&context, command)),
+        Command::Contact(command) => contact::run(&context, command),
+        Command::Block(args) => block::run(&context, &args),
+        Command::Route(command) => block_on(route::run(&context, command)),
+        Command::Send(args) => block_on(send::run(&context, args)),
+        Command::Listen(args) => block_on(listen::run(&context, args)),
+        Command::Chat(args) => block_on(chat::run(&context, &args)),
+        Command::Outbox(command) => block_on(outbox::run(&context, command)),
         Command::Devnet(command) => block_on(devnet::run(&context, command)),
         Command::Node(command) => block_on(node::run(&context, command)),
         Command::Completions(args) => completions::run(&args),

@@ -14,6 +14,7 @@
 
 mod bring_up;
 mod chain;
+mod demo_wallets;
 mod home_entry;
 mod members;
 mod plan;

@@ -1,5 +1,7 @@
 //! What goes wrong, as a person or a script is told: one line and an exit code.
 
+mod verdict;
+
 use std::error::Error as StdError;
 use std::process::ExitCode;
 
@@ -37,6 +39,7 @@ impl From<Exit> for ExitCode {
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     message: String,
+    details: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What a command gives.
@@ -48,6 +51,7 @@ impl Failure {
         Self {
             exit,
             message: message.into(),
+            details: serde_json::Map::new(),
         }
     }
 
@@ -68,6 +72,13 @@ impl Failure {
         self
     }
 
+    /// Adds a field for programs.
+    #[must_use]
+    pub(crate) fn with_detail(mut self, name: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.details.insert(name.to_owned(), value.into());
+        self
+    }
+
     /// Prints it on stderr, in one line.
     pub(crate) fn report(&self, json: bool) {
         let message = screen::one_line(&self.message);
@@ -82,10 +93,7 @@ impl Failure {
 
 impl<E: StdError + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self {
-            exit: exit_of(&error),
-            message: chain_of(&error),
-        }
+        Self::new(exit_of(&error), chain_of(&error))
     }
 }
 
@@ -126,24 +134,7 @@ fn causes<'a>(
 
 /// The exit code of the first cause that has one.
 fn exit_of(error: &(dyn StdError + 'static)) -> Exit {
-    causes(error).find_map(known_exit).unwrap_or(Exit::Error)
-}
-
-fn known_exit(error: &(dyn StdError + 'static)) -> Option<Exit> {
-    use ledger::SubmitError as Ledger;
-    use wallet::keystore::KeystoreError;
-
-    if let Some(error) = error.downcast_ref::<Ledger>() {
-        return match error {
-            Ledger::Reverted(_) | Ledger::InsufficientFunds { .. } => Some(Exit::Refused),
-            Ledger::NoServer(_) | Ledger::NoReceipt { .. } => Some(Exit::Unreachable),
-            _ => None,
-        };
-    }
-    if let Some(KeystoreError::WrongPassword) = error.downcast_ref() {
-        return Some(Exit::Refused);
-    }
-    None
+    causes(error).find_map(verdict::exit).unwrap_or(Exit::Error)
 }
 
 #[cfg(test)]

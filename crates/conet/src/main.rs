@@ -11,10 +11,12 @@ mod context;
 mod devnet;
 mod failure;
 mod logging;
+mod moment;
 mod node_folder;
 mod process_lock;
 mod screen;
 mod sealed_file;
+mod session;
 mod stopping;
 
 use std::process::ExitCode;

@@ -12,7 +12,7 @@
 mod keys;
 mod registration;
 
-pub(crate) use keys::unlock;
+pub(crate) use keys::{cost_of, unlock};
 pub(crate) use registration::{Registered, register};
 
 use std::fs::{self, DirBuilder};

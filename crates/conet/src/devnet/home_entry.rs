@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use client::home::WalletHead;
 use ledger::NetworkFile;
 
 use super::NETWORK_NAME;
@@ -19,6 +20,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) struct HomeEntry {
     path: PathBuf,
     before: Option<NetworkFile>,
+    /// Wallets that were made for it.
+    pub(super) wallets: Vec<WalletHead>,
 }
 
 impl HomeEntry {
@@ -45,7 +48,11 @@ impl HomeEntry {
                 "another devnet runs in this home, its chain is {url}: {advice}"
             )));
         }
-        Ok(Self { path, before })
+        Ok(Self {
+            path,
+            before,
+            wallets: Vec::new(),
+        })
     }
 
     /// Writes the network file; what the home knew of an earlier network of that name goes.
@@ -62,8 +69,11 @@ impl HomeEntry {
     }
 
     /// Takes it out again, and puts back what was there.
-    pub(super) fn take_out(&self) -> Outcome<()> {
+    pub(super) fn take_out(&self, context: &Context) -> Outcome<()> {
         self.forget_index()?;
+        for wallet in &self.wallets {
+            context.home()?.discard(wallet)?;
+        }
         match &self.before {
             Some(before) => Ok(before.save(&self.path)?),
             None if self.path.exists() => fs::remove_file(&self.path).context(self.path.display()),

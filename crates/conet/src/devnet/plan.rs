@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) nodes: Vec<PlannedNode>,
     /// Where the contracts are, once they are.
     pub(crate) deployed: Option<PlannedContracts>,
+    /// Whether it has once come up whole.
+    pub(crate) complete: bool,
 }
 
 /// A node of a plan; its folder has its number, counted from 1.
@@ -130,6 +132,7 @@ impl Plan {
             chain_port,
             nodes: Vec::new(),
             deployed: None,
+            complete: false,
         };
         plan.grow(usize::from(args.nodes.unwrap_or(DEFAULT_NODES)))?;
         Ok(plan)

@@ -50,7 +50,13 @@ fn command(context: &Context) -> String {
             let short = here
                 .as_ref()
                 .and_then(|here| program.strip_prefix(here).ok().map(|path| path.to_owned()));
-            quoted(&short.unwrap_or(program).display().to_string())
+            let program = short.unwrap_or(program).display().to_string();
+            // Without a slash, the shell would look for it on its path only.
+            quoted(&if program.contains('/') {
+                program
+            } else {
+                format!("./{program}")
+            })
         }
         _ => "conet".to_owned(),
     };

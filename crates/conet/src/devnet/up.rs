@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::bring_up::BringUp;
+use super::demo_wallets;
 use super::home_entry::HomeEntry;
 use super::members::Members;
 use super::plan::{DevnetFolder, Plan};
@@ -37,14 +38,14 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
     let folder = DevnetFolder::new(path);
     let _lock = lock(&folder)?;
 
-    let (mut plan, is_new) = match folder.plan()? {
+    let mut plan = match folder.plan()? {
         Some(mut plan) => {
             plan.resume(&args, &folder.path)?;
-            (plan, false)
+            plan
         }
-        None => (Plan::new(&args)?, true),
+        None => Plan::new(&args)?,
     };
-    let entry = HomeEntry::look(context, &plan.rpc_url())?;
+    let mut entry = HomeEntry::look(context, &plan.rpc_url())?;
     folder.keep(&plan)?;
 
     let (mut chain, mut nodes) = (Members::default(), Members::default());
@@ -62,7 +63,10 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
                 steps: &steps,
             };
             let network = bring_up.run().await?;
-            entry.put(&network, is_new)
+            entry.put(&network, !plan.complete)?;
+            demo_wallets::put(context, &network, &mut entry.wallets, &steps).await?;
+            plan.complete = true;
+            folder.keep(&plan)
         } => came_up,
     };
     steps.end();
@@ -77,7 +81,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
     nodes.stop().await;
     chain.stop().await;
     let cleaned = if args.ephemeral {
-        entry.take_out()
+        entry.take_out(context)
     } else {
         Ok(())
     };

@@ -1,0 +1,206 @@
+//! `conet listen`: messages and files as they come.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use client::receive::{Body, Event, ListenOptions, Message, Sender, Verification, Warning};
+use serde_json::{Value, json};
+
+use crate::context::Context;
+use crate::failure::{Context as _, Exit, Outcome};
+use crate::moment;
+use crate::screen::{one_line, print, print_json, safe};
+use crate::session::Settings;
+use crate::stopping;
+
+/// Arguments of `conet listen`.
+#[derive(Debug, Args)]
+pub(crate) struct ListenArgs {
+    /// End when everything that is kept has come.
+    #[arg(long)]
+    once: bool,
+    /// Where to put files [default: received in the wallet's folder of the home].
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
+    /// Don't tell contacts that their messages have come.
+    #[arg(long)]
+    no_receipts: bool,
+}
+
+/// Listens.
+pub(crate) async fn run(context: &Context, args: ListenArgs) -> Outcome {
+    let stop = stopping::on_signal()?;
+    let client = context
+        .client(Settings {
+            receipts: !args.no_receipts,
+            ..Settings::default()
+        })
+        .await?;
+    let mut options = ListenOptions::default();
+    options.stay = !args.once;
+    options.save_dir = args
+        .save
+        .map(|dir| std::path::absolute(&dir).context(dir.display()))
+        .transpose()?;
+    let mut listener = client.listen(options).await?;
+    loop {
+        let event = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            event = listener.next() => event?,
+        };
+        let Some(event) = event else {
+            break;
+        };
+        tell(context, &event)?;
+    }
+    // What was printed last is not handed over again.
+    Ok(listener.done().await.map(|()| Exit::Done)?)
+}
+
+/// Prints messages on stdout, all else on stderr.
+fn tell(context: &Context, event: &Event) -> Outcome<()> {
+    match event {
+        Event::Message(message) if context.global.json => return print_json(&describe(message)),
+        Event::Message(message) => return print(&line(message)),
+        _ => {}
+    }
+    if context.global.quiet {
+        return Ok(());
+    }
+    if context.global.json {
+        eprintln!("{}", describe_other(event));
+    } else if let Some(line) = notice(event) {
+        eprintln!("{line}");
+    }
+    Ok(())
+}
+
+/// A message for programs.
+pub(crate) fn describe(message: &Message) -> Value {
+    let mut value = json!({
+        "id": message.id.to_string(),
+        "from": from(&message.from),
+        "name": message.from.name,
+        "verified": message.verified.as_str(),
+        "time": moment::rfc3339(message.time_ms),
+        "received": moment::rfc3339(message.received_ms),
+    });
+    let Some(fields) = value.as_object_mut() else {
+        return value;
+    };
+    match &message.body {
+        Body::Text(text) => {
+            fields.insert("text".to_owned(), json!(text));
+        }
+        Body::File(file) => {
+            fields.insert("file".to_owned(), json!(file.path));
+            fields.insert("fileName".to_owned(), json!(file.name));
+            fields.insert("size".to_owned(), json!(file.size));
+            fields.insert("sha256".to_owned(), json!(hex::encode(file.sha256)));
+            fields.insert("contentType".to_owned(), json!(file.content_type));
+        }
+        _ => {}
+    }
+    value
+}
+
+fn from(sender: &Sender) -> Value {
+    match (&sender.wallet, &sender.fingerprint) {
+        (Some(wallet), _) => json!(wallet),
+        (None, Some(fingerprint)) => json!(fingerprint.to_string()),
+        (None, None) => Value::Null,
+    }
+}
+
+/// A message for people.
+fn line(message: &Message) -> String {
+    let time = moment::short(message.time_ms);
+    let who = who(&message.from, message.verified);
+    match &message.body {
+        Body::Text(text) => format!("{time}  {who}: {}", safe(text).trim_end()),
+        Body::File(file) => {
+            let place = file
+                .path
+                .as_ref()
+                .map_or_else(|| file.name.clone(), |path| path.display().to_string());
+            let hash: String = hex::encode(file.sha256).chars().take(16).collect();
+            format!(
+                "{time}  {who}: file {} ({} bytes, SHA-256 {hash}…)",
+                one_line(&place),
+                file.size
+            )
+        }
+        _ => format!("{time}  {who}: something that this version does not know"),
+    }
+}
+
+/// A sender for people, with how well they are proved.
+pub(crate) fn who(sender: &Sender, verified: Verification) -> String {
+    let known = match (&sender.name, &sender.wallet, &sender.fingerprint) {
+        (Some(name), ..) => name.clone(),
+        (None, Some(wallet), _) => wallet.to_string(),
+        (None, None, Some(fingerprint)) => fingerprint.to_string(),
+        (None, None, None) => "somebody".to_owned(),
+    };
+    match verified {
+        Verification::Wallet => known,
+        Verification::OpenPgp => format!("{known} [OpenPGP signature, no wallet]"),
+        Verification::Unsigned => format!("{known} [unsigned]"),
+    }
+}
+
+/// What else happens, for people; nothing for what only matters to programs.
+pub(crate) fn notice(event: &Event) -> Option<String> {
+    let name = |sender: &Sender| who(sender, Verification::Wallet);
+    Some(match event {
+        Event::Receipt { from, ids } => {
+            format!("{} has {} of your messages", name(from), ids.len())
+        }
+        Event::Gap { from, missing } => format!("{missing} messages of {} are missing", name(from)),
+        Event::Warning(warning) => return Some(warn(warning)),
+        _ => return None,
+    })
+}
+
+fn warn(warning: &Warning) -> String {
+    let text = match warning {
+        Warning::MailboxUnreachable { mailbox, reason } => {
+            format!("mailbox {mailbox} can't be reached, trying again: {reason}")
+        }
+        Warning::MailboxBack { mailbox } => format!("mailbox {mailbox} is back"),
+        Warning::Unreadable { reason } => format!("a packet can't be read: {reason}"),
+        Warning::FileRefused { name, reason, .. } => format!("file {name} is refused: {reason}"),
+        Warning::FileNotPlaced { name, reason } => {
+            format!("file {name} can't be saved, trying again: {reason}")
+        }
+        Warning::NotDurable { reason } => {
+            format!("what came can't be written down, trying again: {reason}")
+        }
+        Warning::Restored => {
+            "this wallet was restored: what was sent to its former keys can't be read".to_owned()
+        }
+        Warning::Upkeep { reason } => {
+            format!("the wallet's route can't be kept up, trying again: {reason}")
+        }
+        _ => "something is wrong that this version has no words for".to_owned(),
+    };
+    one_line(&text)
+}
+
+/// What else happens, for programs.
+fn describe_other(event: &Event) -> Value {
+    match event {
+        Event::Receipt { from: sender, ids } => {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            json!({ "event": "receipt", "from": from(sender), "ids": ids })
+        }
+        Event::Gap {
+            from: sender,
+            missing,
+        } => json!({ "event": "gap", "from": from(sender), "missing": missing }),
+        Event::CaughtUp => json!({ "event": "caught-up" }),
+        Event::Warning(warning) => json!({ "event": "warning", "reason": warn(warning) }),
+        _ => json!({ "event": "unknown" }),
+    }
+}

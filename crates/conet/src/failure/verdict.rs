@@ -1,0 +1,140 @@
+//! Which exit code an error of our crates means.
+
+use std::error::Error as StdError;
+
+use client::carrier::{LookUpError, RequestError, SubmitError as CarriedError};
+use client::home::{HomeError, RecipientError};
+use client::receive::ListenError;
+use client::send::{AttemptError, SendError};
+use client::{NetworkError, OpenClientError, UpkeepError};
+use ledger::SubmitError as LedgerError;
+use wallet::keystore::KeystoreError;
+
+use super::Exit;
+
+type Dyn = dyn StdError + 'static;
+
+/// The exit code of an error; `None` where its cause decides.
+pub(super) fn exit(error: &Dyn) -> Option<Exit> {
+    // A transparent error hides the error that it is from those who ask for its cause.
+    if let Some(inner) = unwrapped(error) {
+        return exit(inner);
+    }
+    of_sending(error)
+        .or_else(|| of_asking(error))
+        .or_else(|| of_home(error))
+        .or_else(|| of_ledger(error))
+}
+
+fn unwrapped(error: &Dyn) -> Option<&Dyn> {
+    if let Some(error) = error.downcast_ref::<SendError>() {
+        return match error {
+            SendError::Recipient(inner) => Some(inner),
+            SendError::Home(inner) => Some(inner),
+            SendError::Refused { cause, .. } => Some(cause),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<AttemptError>() {
+        return match error {
+            AttemptError::LookUp(inner) => Some(inner),
+            AttemptError::Submit(inner) => Some(inner),
+            AttemptError::Home(inner) => Some(inner),
+            _ => None,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<OpenClientError>() {
+        return match error {
+            OpenClientError::Home(inner) => Some(inner),
+            OpenClientError::Network(inner) => Some(inner),
+            _ => None,
+        };
+    }
+    if let Some(HomeError::Keystore(inner)) = error.downcast_ref() {
+        return Some(inner);
+    }
+    if let Some(RecipientError::Home(inner)) = error.downcast_ref() {
+        return Some(inner);
+    }
+    if let Some(ListenError::Home(inner)) = error.downcast_ref() {
+        return Some(inner);
+    }
+    if let Some(UpkeepError::Home(inner)) = error.downcast_ref() {
+        return Some(inner);
+    }
+    None
+}
+
+fn of_sending(error: &Dyn) -> Option<Exit> {
+    match error.downcast_ref()? {
+        SendError::NotYet { .. } => Some(Exit::Kept),
+        SendError::TooManyCopies(_) => Some(Exit::Usage),
+        _ => None,
+    }
+}
+
+fn of_asking(error: &Dyn) -> Option<Exit> {
+    if let Some(error) = error.downcast_ref() {
+        return Some(match error {
+            LookUpError::NotFound => Exit::NotFound,
+            LookUpError::Unreachable(_) => Exit::Unreachable,
+            _ => Exit::Refused,
+        });
+    }
+    if let Some(error) = error.downcast_ref() {
+        return Some(match error {
+            RequestError::NotFound => Exit::NotFound,
+            RequestError::Unreachable(_) => Exit::Unreachable,
+            _ => Exit::Refused,
+        });
+    }
+    if let Some(error) = error.downcast_ref() {
+        return Some(match error {
+            CarriedError::Unreachable(_) => Exit::Unreachable,
+            _ => Exit::Refused,
+        });
+    }
+    match error.downcast_ref()? {
+        NetworkError::TooFewNodes { .. } => Some(Exit::Unreachable),
+        _ => None,
+    }
+}
+
+fn of_home(error: &Dyn) -> Option<Exit> {
+    if let Some(KeystoreError::WrongPassword) = error.downcast_ref() {
+        return Some(Exit::Refused);
+    }
+    if let Some(RecipientError::Unknown(_) | RecipientError::NetworkName(_)) = error.downcast_ref()
+    {
+        return Some(Exit::NotFound);
+    }
+    match error.downcast_ref()? {
+        HomeError::NoWallet | HomeError::UnknownWallet(_) | HomeError::UnknownContact(_) => {
+            Some(Exit::NotFound)
+        }
+        _ => None,
+    }
+}
+
+fn of_ledger(error: &Dyn) -> Option<Exit> {
+    match error.downcast_ref()? {
+        LedgerError::Reverted(_) | LedgerError::InsufficientFunds { .. } => Some(Exit::Refused),
+        LedgerError::NoServer(_) | LedgerError::NoReceipt { .. } => Some(Exit::Unreachable),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transparent_error_means_what_it_wraps() {
+        let wrong = SendError::Home(HomeError::Keystore(KeystoreError::WrongPassword));
+        assert_eq!(exit(&wrong), Some(Exit::Refused));
+        let unknown = SendError::Recipient(RecipientError::Unknown("bob".to_owned()));
+        assert_eq!(exit(&unknown), Some(Exit::NotFound));
+        let nobody = OpenClientError::Home(HomeError::NoWallet);
+        assert_eq!(exit(&nobody), Some(Exit::NotFound));
+    }
+}
