@@ -37,6 +37,8 @@ const MAX_CLOCK_CORRECTIONS: usize = 3;
 const MAX_STAMPS: usize = 2;
 /// Nodes on the way that have to agree on a refusal before it is believed.
 const WITNESSES: usize = 2;
+/// Paths on which an answer is waited for in vain: each takes a minute.
+const MAX_SILENCES: usize = 2;
 /// First wait after a node was busy; doubles with each further one, with jitter.
 const BUSY_WAIT: Duration = Duration::from_millis(150);
 /// Longest wait.
@@ -130,6 +132,7 @@ struct Course {
     clock_corrections: usize,
     stamps: usize,
     busy: u32,
+    silences: usize,
     effort: Option<u32>,
     /// The stamp of an end-to-end packet, which stays the same in each layer.
     paid: Option<Paid>,
@@ -211,14 +214,22 @@ impl Courier<'_> {
             Err(ExchangeError::TooLarge) => {
                 return Err(CarryError::Refused(Refusal::TooLarge.into()));
             }
+            Err(ExchangeError::NoAnswer) => {
+                // Whether entry, relay or target is silent can't be seen from here.
+                course.tried.entries.push(entry.id);
+                course.tried.relays.extend(relay.map(|relay| relay.id));
+                course.silences += 1;
+                let error = CarryError::Entry(ExchangeError::NoAnswer);
+                if course.silences >= MAX_SILENCES {
+                    return Err(error);
+                }
+                course.last = Some(error);
+                return Ok(None);
+            }
             Err(error) => {
                 tracing::debug!(target: "client::carry", %error, "entry failed");
                 self.entries.failed(entry.id);
                 course.tried.entries.push(entry.id);
-                if let (ExchangeError::Timeout, Some(relay)) = (&error, &relay) {
-                    // Who of them is silent can't be seen from here.
-                    course.tried.relays.push(relay.id);
-                }
                 course.last = Some(CarryError::Entry(error));
                 return Ok(None);
             }

@@ -140,6 +140,11 @@ impl Network {
             return Ok(resolved);
         }
         let mut mailboxes = self.mailboxes_of(target);
+        if mailboxes.is_empty() {
+            // The route may be newer than what is known of the ledger.
+            self.ledger_read().await;
+            mailboxes = self.mailboxes_of(target);
+        }
         mailboxes.shuffle(&mut rand::thread_rng());
         let mut last = LookUpFailure::NoRoute(target.wallet);
         for mailbox in mailboxes.into_iter().take(2 * MAX_MAILBOXES) {

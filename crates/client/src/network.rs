@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ledger::{Index, IndexError, NetworkFile, NodeRecord, SyncError, Syncer};
 use protocol::NodeId;
+use tokio::sync::watch;
 use wallet::WalletAddress;
 
 use crate::carry::Courier;
@@ -26,6 +27,9 @@ const MIN_OPENERS: usize = 3;
 
 /// How often the index is looked at while its nodes are waited for, if it does not tell.
 const READY_POLL: Duration = Duration::from_millis(100);
+
+/// How long something that the index lacks waits for the first reading of the ledger.
+const FIRST_READING: Duration = Duration::from_secs(10);
 
 /// Why a network can't be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -66,13 +70,21 @@ struct Inner {
     notes: Arc<Notes>,
     certificates: Certificates,
     /// Follows the ledger as long as the network is open.
-    follower: Option<tokio::task::AbortHandle>,
+    follower: Option<Follower>,
+}
+
+/// What follows the ledger in the background.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    task: tokio::task::AbortHandle,
+    /// True once the ledger was read for the first time, or could not be.
+    has_read: watch::Receiver<bool>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(follower) = &self.follower {
-            follower.abort();
+            follower.task.abort();
         }
     }
 }
@@ -110,7 +122,7 @@ impl Network {
         file: NetworkFile,
         ledger: Arc<dyn LedgerView>,
         notes: Notes,
-        follower: Option<tokio::task::AbortHandle>,
+        follower: Option<Follower>,
         timeouts: Timeouts,
     ) -> Self {
         let clocks = Arc::new(Clocks::default());
@@ -152,6 +164,15 @@ impl Network {
         Err(NetworkError::TooFewNodes {
             known: directory.nodes().openers(),
         })
+    }
+
+    /// Waits until the ledger has been read for the first time since the network was opened, or can't be; at
+    /// most [`FIRST_READING`]. What is in the index from earlier may lack what has changed since.
+    pub(crate) async fn ledger_read(&self) {
+        if let Some(follower) = &self.inner.follower {
+            let mut has_read = follower.has_read.clone();
+            let _late = tokio::time::timeout(FIRST_READING, has_read.wait_for(|read| *read)).await;
+        }
     }
 
     /// The network file that this was opened with.
@@ -252,9 +273,21 @@ fn folder(home: &Path, file: &NetworkFile) -> PathBuf {
 }
 
 /// Starts to follow the ledger.
-fn follow(file: &NetworkFile, index: &Index) -> Result<tokio::task::AbortHandle, NetworkError> {
+fn follow(file: &NetworkFile, index: &Index) -> Result<Follower, NetworkError> {
     let syncer = Syncer::new(index.clone(), file)?;
-    Ok(tokio::spawn(syncer.run(std::future::pending())).abort_handle())
+    let (reading, has_read) = watch::channel(false);
+    let task = tokio::spawn(async move {
+        while let Ok(report) = syncer.sync_once().await
+            && !report.caught_up
+            && !report.overtaken
+        {}
+        reading.send_replace(true);
+        syncer.run(std::future::pending()).await;
+    });
+    Ok(Follower {
+        task: task.abort_handle(),
+        has_read,
+    })
 }
 
 #[cfg(test)]

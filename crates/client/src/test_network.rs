@@ -37,6 +37,8 @@ pub(crate) struct Faults {
     pub(crate) clock_ahead_ms: i64,
     /// It can't be reached, by clients or nodes.
     pub(crate) down: bool,
+    /// It takes connections and never answers.
+    pub(crate) hangs: bool,
     /// It asks for a stamp of this effort before it stores a packet or opens an account.
     pub(crate) effort: Option<u32>,
     /// It acknowledges with somebody else's key.
@@ -220,10 +222,16 @@ impl World {
 
     /// A client with this home.
     pub(crate) fn client_at(&self, home: &TempDir) -> Network {
+        let answer = std::time::Duration::from_secs(10);
+        self.client_that_waits(home, answer)
+    }
+
+    /// A client that waits so long for answers, and half as long for handshakes.
+    pub(crate) fn client_that_waits(&self, home: &TempDir, answer: std::time::Duration) -> Network {
         let notes = Notes::open(&home.path().join("notes.db")).unwrap();
         let timeouts = Timeouts {
-            handshake: std::time::Duration::from_secs(5),
-            answer: std::time::Duration::from_secs(10),
+            handshake: answer / 2,
+            answer,
             silence: std::time::Duration::from_millis(400),
         };
         Network::assemble(

@@ -47,9 +47,12 @@ pub enum ExchangeError {
     /// There is no connection, or it broke.
     #[error("the entry node can't be reached")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Nothing came in time.
-    #[error("the entry node did not answer in time")]
+    /// No handshake in time.
+    #[error("the entry node did not shake hands in time")]
     Timeout,
+    /// The handshake went well but no answer came in time, from the entry or from who is behind it.
+    #[error("no answer came through the entry node in time")]
+    NoAnswer,
     /// What came is longer than any answer.
     #[error("the entry node's answer is longer than any answer may be")]
     TooLong,
@@ -92,7 +95,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             handshake: Duration::from_secs(15),
-            answer: Duration::from_secs(45),
+            answer: Duration::from_secs(60),
             silence: Duration::from_secs(90),
         }
     }
@@ -149,13 +152,19 @@ impl Transport {
                 self.sessions.forget(&session);
                 continue;
             };
-            let response = self.post(entry, body, self.timeouts.answer).await?;
-            match self
-                .read(&session, exchange, response, header.stream)
-                .await?
-            {
-                Some(reply) => return Ok(reply),
-                None => self.sessions.forget(&session),
+            let read = async {
+                let response = self.post(entry, body, self.timeouts.answer).await?;
+                self.read(&session, exchange, response, header.stream).await
+            };
+            match read.await {
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => self.sessions.forget(&session),
+                Err(ExchangeError::Timeout) => {
+                    // The next handshake shows whether it is the entry that is silent.
+                    self.sessions.forget(&session);
+                    return Err(ExchangeError::NoAnswer);
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(ExchangeError::NotANode)

@@ -52,7 +52,7 @@ async fn network_opens_without_its_ledger_and_closes_with_its_last_clone() {
         .unwrap();
     assert!(network.nodes().is_empty());
     assert!(home.path().join("networks/test/index.db").exists());
-    let follower = network.inner.follower.clone().unwrap();
+    let follower = network.inner.follower.as_ref().unwrap().task.clone();
     let clone = network.clone();
     drop(network);
     tokio::task::yield_now().await;

@@ -214,6 +214,32 @@ async fn entries_that_are_down_are_passed_over() {
 }
 
 #[tokio::test]
+async fn entries_that_hang_are_found_out_and_passed_over() {
+    let (world, _network, home, bob, mailbox) = with_mailbox(5).await;
+    let wait = std::time::Duration::from_millis(1_500);
+    let network = world.client_that_waits(&home, wait);
+    let entries = network.entries();
+    for _ in 0..9 {
+        send(&network, &bob.letter("hello"), &[mailbox])
+            .await
+            .unwrap();
+    }
+    for entry in &entries[..2] {
+        world.node(entry).set(|faults| faults.hangs = true);
+    }
+    // Each costs one answer that does not come and one handshake; then it is known.
+    let mut slow = 0;
+    for place in 0..20 {
+        let letter = bob.letter(&format!("{place}"));
+        let started = std::time::Instant::now();
+        while send(&network, &letter, &[mailbox]).await.is_err() {}
+        slow += usize::from(started.elapsed() >= wait / 2);
+    }
+    assert!((1..=4).contains(&slow), "{slow}");
+    assert_eq!(network.entries(), entries);
+}
+
+#[tokio::test]
 async fn mailbox_that_is_down_is_replaced_by_the_next() {
     let (world, network, _home, bob, _) = with_mailbox(6).await;
     let both = network.propose_mailboxes(2);

@@ -99,6 +99,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Pieces>, Infallible> {
     let node = &world.nodes[place];
+    if node.faults.lock().hangs {
+        std::future::pending::<()>().await;
+    }
     let body = request
         .into_body()
         .collect()
