@@ -13,12 +13,17 @@ use super::{Body, Intake, full, stream};
 use crate::forward::Arrived;
 use crate::links::Reply;
 
-/// A message at most; armor makes it a third longer.
+/// A body at most: the intake takes no more in any form, so an armored message is a quarter smaller.
+const MAX_BODY_BYTES: usize = packet::MAX_PACKET_BYTES;
+/// A message at most, as nodes move it.
 const MAX_MESSAGE_BYTES: usize = SizeClass::M1.packet_bytes();
 
 /// Serves one message.
 pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> Response<Body> {
-    let packet = match packet::dearmor(&body, MAX_MESSAGE_BYTES) {
+    if body.len() > MAX_BODY_BYTES {
+        return too_large();
+    }
+    let packet = match packet::dearmor(&body, MAX_BODY_BYTES) {
         Ok(std::borrow::Cow::Borrowed(_)) => body,
         Ok(std::borrow::Cow::Owned(binary)) => binary.into(),
         Err(error) => return refused(StatusCode::BAD_REQUEST, "malformed", &error.to_string()),
