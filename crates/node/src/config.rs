@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use wallet::{SecretCertificate, WalletKey};
 
-/// How long a request over a link may take before its asker is told that the node is unreachable.
-/// A mailbox may wait for a ledger transaction of a 12 s chain, so this is several blocks.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a request over a link may take for each hop that is left to it: the first of four waits
+/// a minute, each later one less, so that who comes before can still answer that it was in vain.
+pub(crate) const REQUEST_TIMEOUT_PER_HOP: Duration = Duration::from_secs(15);
 /// How long a client may take to send a request's head.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a client may take to send a body of at most a mebibyte.

@@ -13,15 +13,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use wallet::{WalletKey, WalletSignature};
 
-use crate::config::REQUEST_TIMEOUT;
 use crate::metrics::Metrics;
 
 /// Routes that wait for the worker at most.
 const QUEUE: usize = 256;
 /// Routes in one batch at most.
 const MAX_BATCH: usize = 64;
-/// An asker waits a little less than the link does, to hear the outcome.
-const PATIENCE: Duration = Duration::from_secs(REQUEST_TIMEOUT.as_secs() - 5);
+/// How long an asker waits for a block: three of a 12 s chain, and less than a relay waits for us.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 struct Job {
     route: SignedRoute,

@@ -20,7 +20,7 @@ use super::pipe::{
     Frames, Outgoing, PipeError, QUEUE_FRAMES, read_handshake, write_frames, write_handshake,
 };
 use super::{LinkError, Local, Reply, Request, upgrade};
-use crate::config::REQUEST_TIMEOUT;
+use crate::config::REQUEST_TIMEOUT_PER_HOP;
 use crate::metrics::Metrics;
 
 /// Items of one stream that wait for their reader; credit keeps it below this.
@@ -254,6 +254,7 @@ impl Asker {
         let Some(class) = packet::SizeClass::for_packet_len(ask.packet.len()) else {
             return Err(LinkError::Busy);
         };
+        let patience = REQUEST_TIMEOUT_PER_HOP * (u32::from(ask.hops) + 1);
         let request = self.0.next.fetch_add(1, Ordering::Relaxed);
         let (asker, answer) = oneshot::channel();
         self.0.waiting.lock().insert(request, Slot::First(asker));
@@ -279,7 +280,7 @@ impl Asker {
                 mpsc::error::TrySendError::Full(_) => LinkError::Busy,
                 mpsc::error::TrySendError::Closed(_) => LinkError::Lost,
             })?;
-        match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        match tokio::time::timeout(patience, answer).await {
             Ok(Ok(Reply::Stream(items))) => Ok(Reply::Stream(granting(waiting, items))),
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) => Err(LinkError::Lost),
