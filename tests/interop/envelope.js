@@ -23,9 +23,12 @@ const lower = (bytes) => Buffer.from(bytes).toString("hex");
 /** Decodes CBOR: exactly one item, in deterministic form. */
 function decode(bytes) {
   const item = cbor.decodeFirstSync(bytes, { preventDuplicateKeys: true });
-  assert.deepEqual(cbor.encodeCanonical(item), Buffer.from(bytes));
+  assert.deepEqual(encode(item), Buffer.from(bytes));
   return item;
 }
+
+/** Writes CBOR in deterministic form. */
+const encode = (item) => cbor.encodeCanonical(item);
 
 /** Reads an envelope; checks nothing that is signed. */
 function envelope(bytes) {
@@ -100,4 +103,4 @@ function fingerprint(body) {
   return createHash(hash).update(Buffer.from([mark])).update(length).update(body).digest("hex");
 }
 
-module.exports = { binding, bindingText, decode, envelope, fingerprint, signer };
+module.exports = { binding, bindingText, decode, encode, envelope, fingerprint, signer };

@@ -17,7 +17,10 @@ module.exports = async function* report(events) {
       yield data.message;
     } else if ((type === "test:pass" || type === "test:fail") && data.details.type !== "suite") {
       const seconds = `${(data.details.duration_ms / 1000).toFixed(1)} s`;
-      if (data.skip !== undefined) {
+      if (data.todo !== undefined) {
+        skipped += 1;
+        yield `test ${data.name} ... ${type === "test:pass" ? "passes" : "fails"}, to do: ${data.todo}\n`;
+      } else if (data.skip !== undefined) {
         skipped += 1;
         yield `test ${data.name} ... skipped: ${data.skip}\n`;
       } else if (type === "test:pass") {

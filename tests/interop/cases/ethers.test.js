@@ -7,7 +7,9 @@ const path = require("node:path");
 const { after, test } = require("node:test");
 const { ethers } = require("ethers");
 const { DEV_MNEMONIC, artifact, eventually, folder, status } = require("../devnet.js");
-const { PASSWORD, Person } = require("../person.js");
+const { Person } = require("../person.js");
+
+const PASSWORD = "correct horse";
 
 const provider = new ethers.JsonRpcProvider(status.chain.rpc, undefined, { pollingInterval: 100, cacheTimeout: -1 });
 after(() => provider.destroy());
@@ -105,7 +107,7 @@ test("ethers_signature_over_a_route_is_taken_by_the_registry", async () => {
 });
 
 test("ethers_opens_the_keystore_of_a_conet_wallet", async () => {
-  const alice = await Person.stranger("alice");
+  const alice = await Person.stranger("alice", "v6", PASSWORD);
   const exported = await alice.text("wallet", "export", "--keystore");
   for (const keystore of [JSON.stringify(alice.keystore()), exported]) {
     assert.ok(ethers.isKeystoreJson(keystore));
@@ -124,13 +126,13 @@ test("conet_imports_the_keystore_and_the_words_of_an_ethers_wallet", async () =>
   const file = path.join(folder("keystore"), "ethers.json");
   fs.writeFileSync(file, keystore);
 
-  const carol = new Person("carol");
+  const carol = new Person("carol", PASSWORD);
   const imported = await carol.json("wallet", "import", file, "--label", "carol");
   assert.equal(imported.address, made.address);
   const again = await ethers.Wallet.fromEncryptedJson(JSON.stringify(carol.keystore()), PASSWORD);
   assert.equal(again.privateKey, made.privateKey);
 
-  const wrong = await new Person("mallory").run(["wallet", "import", file], { password: "wrong horse" });
+  const wrong = await new Person("mallory", "wrong horse").run(["wallet", "import", file]);
   assert.notEqual(wrong.code, 0);
   assert.equal(wrong.stderr.toString().trim().split("\n").length, 1, `more than one line: ${wrong.stderr}`);
 
