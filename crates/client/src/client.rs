@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::NetworkFile;
+use packet::MessageId;
 use protocol::NodeId;
 use wallet::{ContactUri, WalletAddress};
 use zeroize::Zeroizing;
@@ -14,7 +15,7 @@ use crate::history::{HistoryEntry, entry_of};
 use crate::home::{Account, Home, HomeError, Recipient};
 use crate::network::{Network, NetworkError};
 use crate::receive::{ListenError, ListenOptions, Listener, Message, listen};
-use crate::send::{FlushReport, Outbox, SendError, SendOptions, Sent};
+use crate::send::{FlushReport, Outbox, SendError, SendOptions, Sent, Waiting};
 use crate::state::Party;
 use crate::upkeep::{RouteLedger, Upkeep, UpkeepError};
 
@@ -259,6 +260,31 @@ impl Client {
     /// [`SendError::State`] if the outbox can't be read.
     pub async fn flush_outbox(&self) -> Result<FlushReport, SendError> {
         Ok(self.outbox.flush().await?)
+    }
+
+    /// Tries once to send each message of the outbox, also those that are not due yet.
+    ///
+    /// # Errors
+    /// [`SendError::State`] if the outbox can't be read.
+    pub async fn flush_outbox_now(&self) -> Result<FlushReport, SendError> {
+        Ok(self.outbox.flush_all().await?)
+    }
+
+    /// What waits in the outbox, oldest first.
+    ///
+    /// # Errors
+    /// [`SendError::State`] if it can't be read.
+    pub async fn outbox(&self) -> Result<Vec<Waiting>, SendError> {
+        Ok(self.outbox.waiting().await?)
+    }
+
+    /// Gives up a message of the outbox; says whether it was there. A process that is sending it just now may
+    /// still send it.
+    ///
+    /// # Errors
+    /// [`SendError::State`] if that can't be written down.
+    pub async fn drop_from_outbox(&self, id: MessageId) -> Result<bool, SendError> {
+        Ok(self.outbox.give_up(id).await?)
     }
 
     /// Begins to listen, as the only listener of this wallet in this home.

@@ -13,9 +13,11 @@ mod attempt;
 mod backoff;
 mod chunks;
 mod outbox;
+mod waiting;
 
 pub use crate::files::OutgoingError;
 pub(crate) use outbox::Outbox;
+pub use waiting::{Waiting, WaitingBody};
 
 use std::fmt;
 use std::sync::Arc;

@@ -342,6 +342,22 @@ impl Outbox {
         let due = state
             .run(move |state| state.due(now_ms, MAX_FLUSHED))
             .await?;
+        self.flush_these(due, false).await
+    }
+
+    /// As [`Self::flush`], also with what is not due yet.
+    pub(crate) async fn flush_all(&self) -> Result<FlushReport, StateError> {
+        let waiting = self.waiting().await?;
+        let ids = waiting.into_iter().map(|waiting| waiting.id).collect();
+        self.flush_these(ids, true).await
+    }
+
+    async fn flush_these(
+        &self,
+        due: Vec<MessageId>,
+        at_once: bool,
+    ) -> Result<FlushReport, StateError> {
+        let state = self.account.state();
         let mut report = FlushReport::default();
         let mut due = due.into_iter();
         let mut running = JoinSet::new();
@@ -349,7 +365,7 @@ impl Outbox {
             while running.len() < FLUSHED_AT_ONCE {
                 let Some(id) = due.next() else { break };
                 let outbox = self.clone();
-                running.spawn(async move { outbox.flush_one(id).await });
+                running.spawn(async move { outbox.flush_one(id, at_once).await });
             }
             match running.join_next().await {
                 Some(Ok(Ok(Some(true)))) => report.stored += 1,
@@ -369,8 +385,12 @@ impl Outbox {
     }
 
     /// Says whether the row was stored or given up, if it was either.
-    async fn flush_one(&self, id: MessageId) -> Result<Option<bool>, StateError> {
-        let Claim::Taken(mut row) = self.claim(id, false).await? else {
+    async fn flush_one(
+        &self,
+        id: MessageId,
+        at_once: bool,
+    ) -> Result<Option<bool>, StateError> {
+        let Claim::Taken(mut row) = self.claim(id, at_once).await? else {
             return Ok(None);
         };
         match self.work(&mut row, &|_, _| {}).await {

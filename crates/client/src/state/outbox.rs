@@ -3,6 +3,10 @@
 //! A row is worked on by one process at a time, which holds a lease on it and renews it; when that process
 //! dies the lease ends and another goes on. Should two ever send the same, the recipient shows it once.
 
+mod listing;
+
+pub(crate) use listing::WaitingRow;
+
 use std::path::PathBuf;
 
 use packet::{MessageId, SessionId};
