@@ -11,7 +11,7 @@ const OURS: [&str; 7] = [
     "node", "client", "ledger", "chain", "mailbox", "conet", "devnet",
 ];
 
-/// Starts to log: warnings, more with `-v`, only errors with `-q`; the environment variable `CONET_LOG`
+/// Starts to log: errors, more with `-v`; daemons log what happens, only errors with `-q`; the environment variable `CONET_LOG`
 /// (syntax of `tracing`'s `EnvFilter`) goes before all of them.
 pub(crate) fn start(cli: &Cli) {
     let level = match (
@@ -20,12 +20,12 @@ pub(crate) fn start(cli: &Cli) {
         cli.command.is_daemon(),
     ) {
         (true, ..) => "error",
-        (_, 0, false) => "warn",
+        (_, 0, false) => "error",
         (_, 0, true) | (_, 1, false) => "info",
         (_, 1, true) | (_, 2, _) => "debug",
         _ => "trace",
     };
-    let others = if cli.global.quiet { "error" } else { "warn" };
+    let others = if level == "error" { "error" } else { "warn" };
     let ours: String = OURS
         .iter()
         .map(|target| format!(",{target}={level}"))

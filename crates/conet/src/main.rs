@@ -12,6 +12,7 @@ mod devnet;
 mod failure;
 mod logging;
 mod moment;
+mod names;
 mod node_folder;
 mod process_lock;
 mod screen;

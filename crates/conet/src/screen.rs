@@ -82,15 +82,6 @@ impl Steps {
         }
     }
 
-    /// Leaves a line that stays.
-    pub(crate) fn note(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None if !self.quiet => eprintln!("{line}"),
-            None => {}
-        }
-    }
-
     /// Ends the spinner.
     pub(crate) fn end(&self) {
         if let Some(bar) = &self.bar {

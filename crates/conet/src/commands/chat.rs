@@ -18,6 +18,7 @@ use clap::Args;
 use super::send::PrivacyLevel;
 use crate::context::Context;
 use crate::failure::{Context as _, Outcome};
+use crate::names::Names;
 use crate::screen::is_terminal;
 use crate::session::Settings;
 use conversation::Conversation;
@@ -58,8 +59,9 @@ pub(crate) async fn run(context: &Context, args: &ChatArgs) -> Outcome {
         .map(|dir| std::path::absolute(dir).context(dir.display()))
         .transpose()?;
     let past = client.history(Some(&with), HISTORY_LINES).await?;
+    let names = Names::of(client.home())?;
     let conversation = Conversation::new(&with, client.account().head().label.as_str(), past);
-    let hearing = Hearing::begin(&client, &with, save).await?;
+    let hearing = Hearing::begin(&client, &with, save, names).await?;
     let dispatch = Dispatch::start(client, with);
     if is_terminal() && !context.global.json {
         screen::run(conversation, hearing, dispatch).await

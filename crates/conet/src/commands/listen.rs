@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::context::Context;
 use crate::failure::{Context as _, Exit, Outcome};
 use crate::moment;
+use crate::names::Names;
 use crate::screen::{one_line, print, print_json, safe};
 use crate::session::Settings;
 use crate::stopping;
@@ -42,6 +43,7 @@ pub(crate) async fn run(context: &Context, args: ListenArgs) -> Outcome {
         .save
         .map(|dir| std::path::absolute(&dir).context(dir.display()))
         .transpose()?;
+    let names = Names::of(client.home())?;
     let mut listener = client.listen(options).await?;
     loop {
         let event = tokio::select! {
@@ -49,9 +51,10 @@ pub(crate) async fn run(context: &Context, args: ListenArgs) -> Outcome {
             () = stop.cancelled() => None,
             event = listener.next() => event?,
         };
-        let Some(event) = event else {
+        let Some(mut event) = event else {
             break;
         };
+        names.complete(&mut event);
         tell(context, &event)?;
     }
     // What was printed last is not handed over again.

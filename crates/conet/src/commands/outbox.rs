@@ -1,24 +1,34 @@
 //! `conet outbox`: what waits to be sent.
 
 use clap::Subcommand;
-use client::history::{HistoryEntry, MessageStatus};
-use client::receive::Body;
-use client::{Client, MAX_HISTORY_READ};
+use client::Client;
+use client::send::{Waiting, WaitingBody};
+use packet::MessageId;
 use serde_json::json;
 
 use crate::context::Context;
-use crate::failure::{Exit, Outcome};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::moment;
+use crate::names::Names;
 use crate::screen::{Steps, one_line, print, print_json};
 use crate::session::{self, Settings};
+
+/// Characters of a text that are listed.
+const MAX_TEXT_CHARS: usize = 60;
 
 /// What `conet outbox` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum OutboxCommand {
-    /// List what waits.
+    /// List what waits, and why.
     List,
     /// Try to send all of it now.
     Flush,
+    /// Give messages up.
+    Drop {
+        /// Their ids, as `conet send` and `conet outbox list` show them.
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+    },
 }
 
 /// Does one of them.
@@ -27,49 +37,66 @@ pub(crate) async fn run(context: &Context, command: OutboxCommand) -> Outcome {
     match command {
         OutboxCommand::List => list(context, &client).await,
         OutboxCommand::Flush => flush(context, &client).await,
+        OutboxCommand::Drop { ids } => drop_all(context, &client, &ids).await,
     }
 }
 
 async fn list(context: &Context, client: &Client) -> Outcome {
-    let history = client.history(None, MAX_HISTORY_READ).await?;
-    for entry in history
-        .iter()
-        .filter(|entry| entry.status == MessageStatus::Waiting)
-    {
-        let HistoryEntry {
-            id,
-            peer,
-            time_ms,
-            body,
-            ..
-        } = entry;
-        let what = match body {
-            Body::Text(text) => one_line(text).chars().take(60).collect(),
-            Body::File(file) => format!("{} ({} bytes)", file.name, file.size),
-            _ => String::new(),
-        };
+    let names = Names::of(client.home())?;
+    for waiting in client.outbox().await? {
         if context.global.json {
-            let time = moment::rfc3339(*time_ms);
-            print_json(
-                &json!({ "id": id.to_string(), "to": peer.wallet, "time": time, "what": what }),
-            )?;
+            print_json(&json!({
+                "id": waiting.id.to_string(),
+                "to": waiting.to,
+                "what": brief(&waiting.what),
+                "since": moment::rfc3339(waiting.since_ms),
+                "attempts": waiting.attempts,
+                "nextAttempt": moment::rfc3339(waiting.next_attempt_ms),
+                "trouble": waiting.trouble,
+            }))?;
         } else {
-            let to = peer
-                .wallet
-                .map(|wallet| wallet.to_string())
-                .unwrap_or_default();
-            let to = peer.name.as_ref().unwrap_or(&to);
-            print(&format!("{id}  {}  {to}: {what}", moment::short(*time_ms)))?;
+            print(&line(&waiting, &names))?;
         }
     }
     Ok(Exit::Done)
+}
+
+fn line(waiting: &Waiting, names: &Names) -> String {
+    let Waiting {
+        id,
+        to,
+        what,
+        since_ms,
+        ..
+    } = waiting;
+    let trouble = waiting
+        .trouble
+        .as_ref()
+        .map(|why| format!(" ({})", one_line(why)))
+        .unwrap_or_default();
+    format!(
+        "{id}  {}  {}: {}{trouble}",
+        moment::short(*since_ms),
+        names.name(to),
+        brief(what)
+    )
+}
+
+fn brief(what: &WaitingBody) -> String {
+    match what {
+        WaitingBody::Text(text) => one_line(text).chars().take(MAX_TEXT_CHARS).collect(),
+        WaitingBody::File { path, size } => {
+            format!("{} ({size} bytes)", one_line(&path.display().to_string()))
+        }
+        _ => "a receipt".to_owned(),
+    }
 }
 
 async fn flush(context: &Context, client: &Client) -> Outcome {
     let steps = Steps::new(context.global.quiet);
     steps.begin("sending what waits");
     session::ready(client).await?;
-    let report = client.flush_outbox().await;
+    let report = client.flush_outbox_now().await;
     steps.end();
     let report = report?;
     if context.global.json {
@@ -77,9 +104,9 @@ async fn flush(context: &Context, client: &Client) -> Outcome {
             &json!({ "stored": report.stored, "failed": report.failed, "waiting": report.waiting }),
         )?;
     } else {
+        let (stored, failed, waiting) = (report.stored, report.failed, report.waiting);
         print(&format!(
-            "{} sent, {} given up, {} still waiting",
-            report.stored, report.failed, report.waiting
+            "{stored} sent, {failed} given up, {waiting} still waiting"
         ))?;
     }
     Ok(if report.waiting > 0 {
@@ -87,4 +114,29 @@ async fn flush(context: &Context, client: &Client) -> Outcome {
     } else {
         Exit::Done
     })
+}
+
+async fn drop_all(context: &Context, client: &Client, ids: &[String]) -> Outcome {
+    for text in ids {
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| {
+            Failure::new(
+                Exit::Usage,
+                format!("{text} is no message id: it has 32 hex digits"),
+            )
+        })?;
+        if !client
+            .drop_from_outbox(MessageId::from_bytes(bytes))
+            .await?
+        {
+            return Err(Failure::new(
+                Exit::NotFound,
+                format!("{text} is not in the outbox"),
+            ));
+        }
+        if context.global.json {
+            print_json(&json!({ "dropped": text }))?;
+        }
+    }
+    Ok(Exit::Done)
 }

@@ -10,6 +10,7 @@ use client::receive::{Event, ListenError, ListenOptions, Listener};
 
 use super::HISTORY_LINES;
 use crate::failure::Outcome;
+use crate::names::Names;
 
 /// How often the history is read where another process listens.
 const READ_EVERY: Duration = Duration::from_millis(700);
@@ -26,7 +27,7 @@ pub(super) enum Heard {
 /// Where it comes from.
 pub(super) enum Hearing {
     /// This process listens.
-    Listening(Box<Listener>),
+    Listening(Box<Listener>, Names),
     /// Another process of this home listens and writes what comes into the history.
     Reading(Box<(Client, Recipient)>),
 }
@@ -36,11 +37,12 @@ impl Hearing {
         client: &Client,
         with: &Recipient,
         save: Option<PathBuf>,
+        names: Names,
     ) -> Outcome<Self> {
         let mut options = ListenOptions::default();
         options.save_dir = save;
         match client.listen(options).await {
-            Ok(listener) => Ok(Self::Listening(Box::new(listener))),
+            Ok(listener) => Ok(Self::Listening(Box::new(listener), names)),
             Err(ListenError::AlreadyListening) => {
                 Ok(Self::Reading(Box::new((client.clone(), with.clone()))))
             }
@@ -54,8 +56,11 @@ impl Hearing {
     /// Nothing is lost.
     pub(super) async fn next(&mut self) -> Outcome<Heard> {
         match self {
-            Self::Listening(listener) => match listener.next().await? {
-                Some(event) => Ok(Heard::Event(Box::new(event))),
+            Self::Listening(listener, names) => match listener.next().await? {
+                Some(mut event) => {
+                    names.complete(&mut event);
+                    Ok(Heard::Event(Box::new(event)))
+                }
                 None => std::future::pending().await,
             },
             Self::Reading(reading) => {
@@ -71,7 +76,7 @@ impl Hearing {
     /// Says that what was heard last was shown.
     pub(super) async fn done(&mut self) -> Outcome<()> {
         match self {
-            Self::Listening(listener) => Ok(listener.done().await?),
+            Self::Listening(listener, _) => Ok(listener.done().await?),
             Self::Reading(_) => Ok(()),
         }
     }

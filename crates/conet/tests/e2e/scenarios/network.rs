@@ -106,7 +106,7 @@ pub(super) fn restarted_mailbox(devnet: &mut Devnet) -> Result<()> {
         alice.send(&bob.address, &format!("kept {n}"), &[])?;
     }
     devnet.kill_node(&mailbox)?;
-    let unsent = alice.run(&["send", &bob.address, "to a dead mailbox", "--timeout", "3"])?;
+    let unsent = alice.run(&["send", &bob.address, "to a dead mailbox", "--patience", "3"])?;
     ensure!(
         unsent.status.code() == Some(4),
         "ended with {}",
