@@ -5,7 +5,9 @@ mod delivery;
 mod sealed;
 
 pub use delivery::Item;
-pub use sealed::{AnswerKey, ItemOpener, ItemSealer, OpenAnswerError, open_answer, seal_answer};
+pub use sealed::{
+    AnswerKey, ItemOpener, ItemSealer, OpenAnswerError, open_answer, seal_answer, seal_refusal,
+};
 
 use bytes::Bytes;
 use minicbor::Decoder;

@@ -18,13 +18,25 @@ impl KeyType for Length32 {
 }
 
 /// HKDF-SHA-256 (RFC 5869) with the salt of this protocol.
-pub(crate) fn derive(secret: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
+///
+/// `info` is the concatenation of its parts.
+pub(crate) fn derive(secret: &[u8], info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
     let mut out = Zeroizing::new([0; 32]);
     let prk = Salt::new(HKDF_SHA256, SALT).extract(secret);
     let filled = prk
-        .expand(&[info], Length32)
+        .expand(info, Length32)
         .and_then(|okm| okm.fill(out.as_mut()));
     debug_assert!(filled.is_ok(), "32 bytes are far below HKDF's limit");
+    out
+}
+
+/// HMAC-SHA-256 (RFC 2104).
+pub(crate) fn mac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+    let mut out = [0; 32];
+    out.iter_mut()
+        .zip(ring::hmac::sign(&key, text).as_ref())
+        .for_each(|(to, from)| *to = *from);
     out
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::answer::{Answer, ItemSealer, NodeTime, Refusal, seal_answer};
+use protocol::answer::{Answer, ItemSealer, NodeTime, Refusal, seal_answer, seal_refusal};
 use protocol::command::{Body, CodecError, Command, Ties};
 use protocol::forward::Origin;
 use protocol::freshness::NotFresh;
@@ -27,7 +27,11 @@ impl Router {
             Err(_) => return refuse(Refusal::Malformed),
         };
         if let Err(refusal) = self.check(&command.ties) {
-            return seal_one(&command.ties, &Answer::Refused(refusal).encode(), false);
+            // As long as the answer would have been, under a key that no answer has.
+            let wraps = matches!(command.body, Body::Forward { .. });
+            let refusal = Answer::Refused(refusal).encode();
+            let sealed = seal_refusal(&command.ties.answer_key, &refusal, wraps);
+            return Reply::Answer(Answer::Sealed(sealed.into()).encode().into());
         }
         match command.body {
             Body::Forward { next, stamp, inner } => {

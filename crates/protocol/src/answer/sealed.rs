@@ -6,13 +6,15 @@ use rand::{CryptoRng, RngCore};
 use thiserror::Error;
 use zeroize::{Zeroize as _, ZeroizeOnDrop};
 
-use crate::secrets::{Aead, TAG_BYTES, derive};
+use crate::secrets::{Aead, TAG_BYTES, derive, mac};
 
 /// What the innermost sealed answer leaves free in its frame.
 const INNERMOST_ROOM_BYTES: usize = 1024;
 /// What an answer that wraps another node's leaves free.
 const WRAPPING_ROOM_BYTES: usize = 512;
 const LENGTH_BYTES: usize = 4;
+/// What makes the key of one refusal: 16 bytes that follow its sealed part.
+const SALT_BYTES: usize = 16;
 
 /// The one-time key that the answer to a command is sealed to.
 #[derive(Clone, PartialEq, Eq, ZeroizeOnDrop)]
@@ -51,7 +53,19 @@ impl AnswerKey {
     }
 
     fn aead(&self) -> Aead {
-        Aead::new(&derive(&self.0, b"answer"))
+        Aead::new(&derive(&self.0, &[b"answer"]))
+    }
+
+    fn refusal_aead(&self, salt: &[u8; SALT_BYTES]) -> Aead {
+        Aead::new(&derive(&self.0, &[b"refusal/key", salt]))
+    }
+
+    /// A salt that is the same only for the same refusal.
+    fn refusal_salt(&self, padded: &[u8]) -> [u8; SALT_BYTES] {
+        let mac = mac(&derive(&self.0, &[b"refusal/salt"]), padded);
+        let mut salt = [0; SALT_BYTES];
+        salt.iter_mut().zip(mac).for_each(|(s, m)| *s = m);
+        salt
     }
 }
 
@@ -67,7 +81,10 @@ pub enum OpenAnswerError {
     Length,
 }
 
-/// Seals the single answer to a command.
+/// Seals the single answer to a command that was accepted ([`crate::freshness`]).
+///
+/// **Invariant**: a command is accepted once, so its answer key seals one answer or one stream. What
+/// refuses a command unaccepted goes by [`seal_refusal`].
 ///
 /// `wraps` says that the answer already contains another node's sealed answer: it then may use 512
 /// bytes more of its class, so that each wrapping fits the same class.
@@ -76,12 +93,39 @@ pub fn seal_answer(key: &AnswerKey, answer: &[u8], wraps: bool) -> Vec<u8> {
     seal(&key.aead(), 0, answer, wraps)
 }
 
-/// Opens the single answer to a command.
+/// Seals the refusal of a command that was not accepted: stale, replayed, or for another node.
+///
+/// Such a command may come any number of times, also after it was accepted once, and whoever passed
+/// it on can send it again. Were its refusals sealed like answers, two texts would share key and nonce,
+/// and that one would learn both. So each text has a key of its own, named by a salt; the same text
+/// seals to the same bytes. `wraps` is that of the answer in whose place the refusal stands, so that
+/// both are equally long.
+#[must_use]
+pub fn seal_refusal(key: &AnswerKey, refusal: &[u8], wraps: bool) -> Vec<u8> {
+    let mut out = padded(refusal, wraps, SALT_BYTES);
+    let salt = key.refusal_salt(&out);
+    let nonce = crate::secrets::counter_nonce(0);
+    key.refusal_aead(&salt).seal_tail(nonce, &[], &mut out, 0);
+    out.extend_from_slice(&salt);
+    out
+}
+
+/// Opens the single answer to a command, or its refusal.
 ///
 /// # Errors
 /// [`OpenAnswerError`] where the bytes were not sealed to `key`.
 pub fn open_answer(key: &AnswerKey, sealed: &[u8]) -> Result<Bytes, OpenAnswerError> {
-    open(&key.aead(), 0, sealed)
+    match open(&key.aead(), 0, sealed) {
+        Err(OpenAnswerError::Forged) => open_refusal(key, sealed),
+        opened => opened,
+    }
+}
+
+fn open_refusal(key: &AnswerKey, sealed: &[u8]) -> Result<Bytes, OpenAnswerError> {
+    let (sealed, salt) = sealed
+        .split_last_chunk::<SALT_BYTES>()
+        .ok_or(OpenAnswerError::Forged)?;
+    open(&key.refusal_aead(salt), 0, sealed)
 }
 
 /// Seals the items of one stream, in order.
@@ -141,20 +185,26 @@ impl ItemOpener {
 }
 
 fn seal(aead: &Aead, counter: u64, clear: &[u8], wraps: bool) -> Vec<u8> {
+    let mut out = padded(clear, wraps, 0);
+    aead.seal_tail(crate::secrets::counter_nonce(counter), &[], &mut out, 0);
+    out
+}
+
+/// Length, text and zeros, such that with the tag and `trailer` bytes more the class is filled.
+fn padded(clear: &[u8], wraps: bool, trailer: usize) -> Vec<u8> {
     let room = if wraps {
         WRAPPING_ROOM_BYTES
     } else {
         INNERMOST_ROOM_BYTES
     };
-    let least = clear.len() + LENGTH_BYTES + TAG_BYTES;
+    let least = clear.len() + LENGTH_BYTES + TAG_BYTES + trailer;
     // An answer beyond the largest class goes unpadded; none of ours is.
-    let padded =
+    let whole =
         SizeClass::for_packet_len(least + room).map_or(least, |class| class.frame_bytes() - room);
-    let mut out = Vec::with_capacity(padded);
+    let mut out = Vec::with_capacity(whole);
     out.extend_from_slice(&(clear.len() as u32).to_be_bytes());
     out.extend_from_slice(clear);
-    out.resize(padded - TAG_BYTES, 0);
-    aead.seal_tail(crate::secrets::counter_nonce(counter), &[], &mut out, 0);
+    out.resize(whole - TAG_BYTES - trailer, 0);
     out
 }
 
@@ -203,6 +253,50 @@ mod tests {
             &b"certificate"[..]
         );
         assert_eq!(open_answer(&a, &outer), Err(OpenAnswerError::Forged));
+    }
+
+    /// An entry keeps the layer that it passes on and sends it again: the refusal it gets then must tell
+    /// nothing of the first answer. Its text is known, so one key stream for both would tell all.
+    #[test]
+    fn refusal_of_a_replayed_command_shares_no_key_stream_with_its_answer() {
+        let key = AnswerKey::from_bytes([1; 32]);
+        let key_stream = |text: &[u8], sealed: &[u8]| -> Vec<u8> {
+            let length = (text.len() as u32).to_be_bytes();
+            let clear = length.iter().chain(text).chain(std::iter::repeat(&0));
+            sealed
+                .iter()
+                .zip(clear)
+                .map(|(s, c)| s ^ c)
+                .take(1024)
+                .collect()
+        };
+        for wraps in [false, true] {
+            let answered = seal_answer(&key, b"stored at", wraps);
+            let refused = seal_refusal(&key, b"replayed", wraps);
+            let stale = seal_refusal(&key, b"stale", wraps);
+            assert_eq!(
+                (answered.len(), stale.len()),
+                (refused.len(), refused.len())
+            );
+            let streams = [
+                key_stream(b"stored at", &answered),
+                key_stream(b"replayed", &refused),
+                key_stream(b"stale", &stale),
+            ];
+            assert!(
+                streams[0] != streams[1] && streams[1] != streams[2] && streams[0] != streams[2]
+            );
+            assert_eq!(seal_refusal(&key, b"replayed", wraps), refused);
+            for (sealed, text) in [(answered, &b"stored at"[..]), (refused, b"replayed")] {
+                assert_eq!(open_answer(&key, &sealed).unwrap(), text);
+                let mut altered = sealed.clone();
+                altered[40] ^= 1;
+                assert!(open_answer(&key, &altered).is_err());
+                let mut altered = sealed;
+                *altered.last_mut().unwrap() ^= 1;
+                assert!(open_answer(&key, &altered).is_err());
+            }
+        }
     }
 
     #[test]
