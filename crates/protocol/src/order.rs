@@ -39,9 +39,10 @@ impl<T> Reorder<T> {
         self.next
     }
 
-    /// Takes a message; a late one (before what is expected) is ready at once, out of order.
+    /// Takes a message. One that is late (before what is expected), or has the number of one that waits,
+    /// is ready at once, out of order: a sender's wrong numbers must not make a message vanish.
     pub fn push(&mut self, sequence: u64, message: T, now_ms: u64) -> Vec<Ready<T>> {
-        if sequence < self.next {
+        if sequence < self.next || self.waiting.contains_key(&sequence) {
             return vec![Ready::Message(message)];
         }
         self.waiting.insert(sequence, (now_ms, message));
@@ -76,7 +77,8 @@ impl<T> Reorder<T> {
     fn in_order(&mut self) -> Vec<Ready<T>> {
         let mut ready = Vec::new();
         while let Some((_, message)) = self.waiting.remove(&self.next) {
-            self.next += 1;
+            // The last number of all is expected for ever.
+            self.next = self.next.saturating_add(1);
             ready.push(Ready::Message(message));
         }
         ready
@@ -118,6 +120,35 @@ mod tests {
             [Ready::Gap(2), Ready::Message('c')]
         );
         assert_eq!(order.push(0, 'a', GAP_WAIT_MS), [Ready::Message('a')]);
+    }
+
+    #[test]
+    fn message_with_the_last_number_of_all_is_shown_like_any_other() {
+        let mut order = Reorder::expecting(0);
+        assert_eq!(order.push(u64::MAX, 'a', 0), []);
+        assert_eq!(
+            order.poll(GAP_WAIT_MS),
+            [Ready::Gap(u64::MAX), Ready::Message('a')]
+        );
+        assert_eq!(
+            order.push(u64::MAX, 'b', GAP_WAIT_MS),
+            [Ready::Message('b')]
+        );
+        assert_eq!(
+            Reorder::expecting(u64::MAX).push(u64::MAX, 'c', 0),
+            [Ready::Message('c')]
+        );
+    }
+
+    #[test]
+    fn second_message_with_a_number_that_waits_displaces_nobody() {
+        let mut order = Reorder::expecting(0);
+        assert_eq!(order.push(1, 'a', 0), []);
+        assert_eq!(order.push(1, 'b', 1), [Ready::Message('b')]);
+        assert_eq!(
+            order.push(0, 'c', 2),
+            [Ready::Message('c'), Ready::Message('a')]
+        );
     }
 
     proptest! {

@@ -117,8 +117,11 @@ impl Assembly {
             .offset
             .checked_add(chunk.data.len() as u64)
             .ok_or(ChunkError::Numbers)?;
+        if chunk.index >= self.count {
+            return Err(ChunkError::Numbers);
+        }
         let last = chunk.index + 1 == self.count;
-        if chunk.index >= self.count || end > self.total || last != (end == self.total) {
+        if end > self.total || last != (end == self.total) {
             return Err(ChunkError::Numbers);
         }
         let word = self
@@ -212,6 +215,13 @@ mod tests {
         assert_eq!(
             assembly.take(&Chunk {
                 index: 4,
+                ..chunk(plan, 1)
+            }),
+            Err(ChunkError::Numbers)
+        );
+        assert_eq!(
+            assembly.take(&Chunk {
+                index: u32::MAX,
                 ..chunk(plan, 1)
             }),
             Err(ChunkError::Numbers)

@@ -13,8 +13,11 @@ pub struct CounterWindow {
 }
 
 impl CounterWindow {
-    /// Takes a counter and says whether it is new.
+    /// Takes a counter and says whether it is new; the very last number never is.
     pub fn take(&mut self, counter: u64) -> bool {
+        if counter == u64::MAX {
+            return false;
+        }
         if counter >= self.end {
             let fresh = counter - self.end + 1;
             if fresh >= WINDOW {
@@ -50,6 +53,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::collections::HashSet;
+
+    #[test]
+    fn window_reaches_back_a_thousand_and_twenty_four_counters_and_no_further() {
+        let mut window = CounterWindow::default();
+        assert!(window.take(5_000));
+        assert!(window.take(5_000 - WINDOW + 1));
+        assert!(!window.take(5_000 - WINDOW));
+        assert!(window.take(5_000 + WINDOW - 1));
+        assert!(!window.take(5_000), "it is the last one still remembered");
+        assert!(window.take(u64::MAX - 1) && !window.take(u64::MAX));
+    }
 
     proptest! {
         #[test]
