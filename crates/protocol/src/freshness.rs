@@ -18,6 +18,9 @@ pub const TOLERANCE_MS: u64 = 120_000;
 const CEILING_AHEAD_MS: u64 = 2 * TOLERANCE_MS;
 /// Nonces are forgotten in steps of this length.
 const BUCKET_MS: u64 = 10_000;
+/// How far above the floor the time lies that a refusal names, so that a floor which rises on the way
+/// does not make it stale again.
+const HINT_ABOVE_FLOOR_MS: u64 = TOLERANCE_MS / 4;
 
 /// Why a command is not obeyed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -79,8 +82,8 @@ impl Freshness {
     #[must_use]
     pub fn ceiling_due(&self, now_ms: u64) -> Option<u64> {
         let reach = now_ms.max(self.floor_ms);
-        (self.ceiling_ms < reach + TOLERANCE_MS + TOLERANCE_MS / 2)
-            .then_some(reach + CEILING_AHEAD_MS)
+        (self.ceiling_ms < reach.saturating_add(TOLERANCE_MS + TOLERANCE_MS / 2))
+            .then_some(reach.saturating_add(CEILING_AHEAD_MS))
     }
 
     /// Allows commands up to `ceiling_ms`, which is on disk now.
@@ -93,7 +96,15 @@ impl Freshness {
     pub fn closing_ceiling(&self) -> u64 {
         self.buckets
             .back()
-            .map_or(self.floor_ms, |b| self.floor_ms.max(b.start_ms + BUCKET_MS))
+            .map_or(self.floor_ms, |b| self.floor_ms.max(b.end_ms()))
+    }
+
+    /// Accepts nothing any more and returns [`Self::closing_ceiling`], which then stays true whatever
+    /// still arrives while the process ends.
+    pub fn close(&mut self) -> u64 {
+        let closing = self.closing_ceiling();
+        (self.floor_ms, self.ceiling_ms) = (closing, closing);
+        closing
     }
 
     /// Accepts a command's time and nonce once.
@@ -106,7 +117,12 @@ impl Freshness {
         let last = reach.saturating_add(TOLERANCE_MS).min(self.ceiling_ms);
         let old = time_ms <= self.floor_ms || time_ms <= now_ms.saturating_sub(TOLERANCE_MS);
         if old || time_ms > last {
-            return Err(NotFresh::Stale { use_ms: reach + 1 });
+            let above = self.floor_ms.saturating_add(HINT_ABOVE_FLOOR_MS);
+            return Err(NotFresh::Stale {
+                use_ms: now_ms
+                    .max(above)
+                    .min(last.max(self.floor_ms.saturating_add(1))),
+            });
         }
         let start_ms = time_ms - time_ms % BUCKET_MS;
         let place = self.buckets.partition_point(|b| b.start_ms < start_ms);
@@ -130,7 +146,7 @@ impl Freshness {
             return Err(NotFresh::Replayed);
         }
         self.held += 1;
-        while self.held > self.capacity && self.buckets.len() > 1 {
+        while self.held > self.capacity {
             self.drop_oldest();
         }
         Ok(())
@@ -138,11 +154,7 @@ impl Freshness {
 
     fn forget(&mut self, now_ms: u64) {
         let horizon = now_ms.saturating_sub(TOLERANCE_MS);
-        while self
-            .buckets
-            .front()
-            .is_some_and(|b| b.start_ms + BUCKET_MS <= horizon)
-        {
+        while self.buckets.front().is_some_and(|b| b.end_ms() <= horizon) {
             self.drop_oldest();
         }
     }
@@ -151,8 +163,15 @@ impl Freshness {
     fn drop_oldest(&mut self) {
         if let Some(bucket) = self.buckets.pop_front() {
             self.held -= bucket.seen.len();
-            self.floor_ms = self.floor_ms.max(bucket.start_ms + BUCKET_MS - 1);
+            self.floor_ms = self.floor_ms.max(bucket.end_ms() - 1);
         }
+    }
+}
+
+impl Bucket {
+    /// One past the latest time in it.
+    fn end_ms(&self) -> u64 {
+        self.start_ms.saturating_add(BUCKET_MS)
     }
 }
 
@@ -225,6 +244,82 @@ mod tests {
     fn nothing_passes_the_ceiling_that_is_on_disk() {
         let mut f = Freshness::resume(0, 10);
         assert!(f.accept(NOW, &[1; 16], NOW).is_err());
+        f.raise_ceiling(NOW);
+        assert_eq!(f.accept(NOW, &[1; 16], NOW), Ok(()));
+        assert!(f.accept(NOW + 1, &[2; 16], NOW).is_err());
+        f.raise_ceiling(NOW - 1);
+        assert_eq!(f.ceiling_ms(), NOW, "a ceiling never falls");
+    }
+
+    #[test]
+    fn window_ends_two_minutes_before_and_after_now() {
+        let mut f = started();
+        for (time, fresh) in [
+            (NOW - TOLERANCE_MS, false),
+            (NOW - TOLERANCE_MS + 1, true),
+            (NOW + TOLERANCE_MS, true),
+            (NOW + TOLERANCE_MS + 1, false),
+        ] {
+            assert_eq!(f.accept(time, &[1; 16], NOW).is_ok(), fresh, "{time}");
+        }
+    }
+
+    #[test]
+    fn ceiling_is_due_again_a_minute_before_commands_could_reach_it() {
+        let mut f = started();
+        let ceiling = f.ceiling_ms();
+        assert_eq!(ceiling, NOW + 2 * TOLERANCE_MS);
+        let early = ceiling - TOLERANCE_MS - TOLERANCE_MS / 2;
+        assert_eq!(f.ceiling_due(early), None);
+        assert_eq!(f.ceiling_due(early + 1), Some(early + 1 + 2 * TOLERANCE_MS));
+        f.raise_ceiling(u64::MAX);
+        assert_eq!(
+            Freshness::resume(u64::MAX, 1).ceiling_due(NOW),
+            None,
+            "a ceiling from a broken disk is no panic"
+        );
+    }
+
+    /// Whoever fills the memory makes the floor rise, and with it the time that others must use. They
+    /// are told one that the next rise does not make stale at once.
+    #[test]
+    fn full_memory_moves_the_floor_and_the_refused_learn_a_time_that_lasts() {
+        let mut f = Freshness::resume(0, 8);
+        f.raise_ceiling(f.ceiling_due(NOW).unwrap());
+        let ahead = NOW + TOLERANCE_MS;
+        for n in 0..9u8 {
+            assert_eq!(f.accept(ahead, &[n; 16], NOW), Ok(()));
+        }
+        assert_eq!(f.held, 0, "one bucket may be too much for the memory, too");
+        assert!(f.accept(ahead, &[0; 16], NOW).is_err(), "obeyed twice");
+        let Err(NotFresh::Stale { use_ms }) = f.accept(NOW, &[77; 16], NOW) else {
+            panic!("below the floor")
+        };
+        for n in 10..18u8 {
+            assert_eq!(f.accept(ahead + BUCKET_MS, &[n; 16], NOW), Ok(()));
+        }
+        assert_eq!(f.accept(use_ms, &[77; 16], NOW), Ok(()));
+    }
+
+    #[test]
+    fn forgotten_commands_stay_refused_if_the_clock_is_set_back() {
+        let mut f = started();
+        assert_eq!(f.accept(NOW, &[1; 16], NOW), Ok(()));
+        assert!(f.accept(0, &[1; 16], NOW + 3 * TOLERANCE_MS).is_err());
+        assert_eq!(f.held, 0);
+        assert!(f.accept(NOW, &[1; 16], NOW).is_err());
+    }
+
+    #[test]
+    fn closed_memory_accepts_nothing_and_covers_what_it_accepted() {
+        let mut f = started();
+        assert_eq!(f.accept(NOW + 5, &[1; 16], NOW), Ok(()));
+        let closing = f.close();
+        assert!(closing > NOW + 5);
+        for time in [NOW, NOW + 6, closing, closing + 1] {
+            assert!(f.accept(time, &[2; 16], NOW).is_err());
+        }
+        assert_eq!(f.closing_ceiling(), closing);
     }
 
     proptest! {
@@ -246,7 +341,7 @@ mod tests {
                 if f.accept(time, &[nonce; 16], now).is_ok() {
                     prop_assert!(obeyed.insert((time, nonce)));
                 }
-                prop_assert!(f.held <= 8 + 1 || f.buckets.len() == 1);
+                prop_assert!(f.held <= 8);
             }
         }
     }
