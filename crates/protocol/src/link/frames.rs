@@ -9,6 +9,9 @@ use crate::secrets::{Aead, TAG_BYTES, counter_nonce};
 /// Bytes of frames in one record at most.
 const MAX_RECORD_BYTES: usize = 65_536;
 const LENGTH_BYTES: usize = 4;
+/// Payloads up to this, and those that fill less than half of their region, are copied out of their
+/// record: a few bytes that wait somewhere must not keep 64 KiB or a mebibyte alive.
+const COPIED_BYTES: usize = 32_768;
 
 /// Seals frames into records.
 #[derive(Debug)]
@@ -63,7 +66,7 @@ impl Sealer {
 pub struct Incoming {
     /// Its header.
     pub header: Header,
-    /// Its payload, without the padding; shares the record's memory.
+    /// Its payload, without the padding; holds at most a few times its length in memory.
     pub payload: Bytes,
 }
 
@@ -145,12 +148,15 @@ impl Opener {
             self.clear.reserve(whole - self.clear.len());
             return Ok(None);
         }
-        let mut frame = self.clear.split_to(whole).freeze();
+        let mut frame = self.clear.split_to(whole);
         frame.advance(HEADER_BYTES);
-        frame.truncate(header.payload_bytes as usize);
-        Ok(Some(Incoming {
-            header,
-            payload: frame,
-        }))
+        let length = header.payload_bytes as usize;
+        frame.truncate(length);
+        let payload = if length <= COPIED_BYTES || length < whole / 2 {
+            Bytes::copy_from_slice(&frame)
+        } else {
+            frame.freeze()
+        };
+        Ok(Some(Incoming { header, payload }))
     }
 }

@@ -58,6 +58,26 @@ fn record_that_claims_four_gigabytes_is_refused_before_it_is_read() {
     assert_eq!(opener.feed(&mut wire), Err(OpenError::Length(u32::MAX)));
 }
 
+/// A stream's items wait for their reader: each must cost what it is long, not what came beside it.
+#[test]
+fn small_payload_does_not_keep_the_record_that_it_came_in() {
+    let ((mut sealer, _), (_, mut opener)) = pair();
+    for class in [SizeClass::K4, SizeClass::M1] {
+        assert!(sealer.push(Header::packet(class, 0), &[7; 100]));
+    }
+    let mut wire = Vec::new();
+    sealer.flush(&mut wire);
+    opener.feed(&mut BytesMut::from(&wire[..])).unwrap();
+    for _ in 0..2 {
+        let payload = opener.next_frame().unwrap().unwrap().payload;
+        assert_eq!(payload, &[7; 100][..]);
+        let alone = payload
+            .try_into_mut()
+            .expect("nobody else holds its memory");
+        assert!(alone.capacity() < 200, "{}", alone.capacity());
+    }
+}
+
 proptest! {
     #[test]
     fn frames_cross_in_order_however_the_bytes_are_cut(
