@@ -196,6 +196,55 @@ fn hops_claimed_beyond_the_most_are_cut() {
 }
 
 #[test]
+fn flood_with_hops_claimed_beyond_the_most_is_cut_too() {
+    let a = Arrival {
+        hops: 255,
+        postage: Postage::Paid,
+        ..arrival(Origin::Link)
+    };
+    assert_eq!(
+        decide(Ok(KEY), &a, &Fake::default()),
+        Decision::Broadcast { hops: MAX_HOPS - 1 }
+    );
+}
+
+#[test]
+fn node_that_has_the_key_comes_before_mailboxes_that_claim_it() {
+    let tables = Fake {
+        node: true,
+        routes: &[STRANGER],
+        ..Fake::default()
+    };
+    assert_eq!(
+        decide(Ok(KEY), &arrival(Origin::Client), &tables),
+        to(&[OTHER], MAX_HOPS - 1)
+    );
+}
+
+#[test]
+fn unreadable_key_is_refused_with_its_reason_from_anywhere() {
+    let tables = Fake {
+        mine: true,
+        kept: true,
+        ..Fake::default()
+    };
+    for origin in [
+        Origin::Client,
+        Origin::Link,
+        Origin::Layer {
+            depth: 1,
+            next: Some(OTHER),
+        },
+    ] {
+        let error = packet::peek(&[]).unwrap_err();
+        assert_eq!(
+            decide(Err(error), &arrival(origin), &tables),
+            Decision::Refuse(Reason::Malformed(error))
+        );
+    }
+}
+
+#[test]
 fn route_that_names_only_me_without_an_account_counts_as_unknown() {
     let tables = Fake {
         routes: &[ME],
