@@ -177,6 +177,14 @@ pub trait Carrier: Send + Sync {
     /// Finds and checks a wallet's certificate.
     fn look_up<'a>(&'a self, target: &'a Target) -> Carried<'a, Result<Resolved, LookUpError>>;
 
+    /// Checks the record that came with [`SubmitError::Superseded`] and makes it the wallet's certificate for
+    /// look-ups to come.
+    fn accept<'a>(
+        &'a self,
+        target: &'a Target,
+        record: Record,
+    ) -> Carried<'a, Result<Resolved, LookUpError>>;
+
     /// Opens an account at a mailbox, or announces a rotated certificate there.
     fn open_mailbox<'a>(
         &'a self,

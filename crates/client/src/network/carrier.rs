@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use packet::Packet;
 use protocol::NodeId;
-use protocol::answer::{Item, Refusal};
+use protocol::answer::{Item, Record, Refusal};
 use protocol::command::{DeviceId, Route};
 use wallet::WalletSignature;
 
@@ -37,7 +37,10 @@ impl From<LookUpFailure> for LookUpError {
     fn from(failure: LookUpFailure) -> Self {
         match failure {
             LookUpFailure::NoRoute(_) | LookUpFailure::NotFound(_) => Self::NotFound,
-            LookUpFailure::Carry(_) | LookUpFailure::Notes(_) => Self::Unreachable(failure.into()),
+            // An outdated mailbox may only not have heard of the wallet's last rotation yet.
+            LookUpFailure::Carry(_) | LookUpFailure::Notes(_) | LookUpFailure::Outdated { .. } => {
+                Self::Unreachable(failure.into())
+            }
             _ => Self::Untrusted(failure.into()),
         }
     }
@@ -142,6 +145,14 @@ impl Carrier for Network {
 
     fn look_up<'a>(&'a self, target: &'a Target) -> Carried<'a, Result<Resolved, LookUpError>> {
         Box::pin(async move { Ok(Self::look_up(self, target).await?) })
+    }
+
+    fn accept<'a>(
+        &'a self,
+        target: &'a Target,
+        record: Record,
+    ) -> Carried<'a, Result<Resolved, LookUpError>> {
+        Box::pin(async move { Ok(Self::accept(self, target, record).await?) })
     }
 
     fn open_mailbox<'a>(

@@ -5,7 +5,7 @@ use packet::{Draft, MessageId, Packet, Receipt, ReplyRoute, Sender, SessionId};
 use protocol::NodeId;
 use protocol::answer::Record;
 use rand::rngs::OsRng;
-use wallet::{Certificate, WalletAddress};
+use wallet::Certificate;
 
 use super::{AttemptError, Outbox};
 use crate::carrier::{Resolved, SubmitError, Target};
@@ -32,12 +32,7 @@ impl Outbox {
         row: &mut OutboxRow,
         hear: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<(), AttemptError> {
-        let target = Target {
-            wallet: row.item.to,
-            fingerprint: row.item.fingerprint,
-            mailboxes: row.item.mailboxes.clone(),
-        };
-        let mut to = self.carrier.look_up(&target).await?;
+        let mut to = self.carrier.look_up(&target_of(&row.item)).await?;
         let item = row.item.clone();
         match &item.what {
             What::File(file) => {
@@ -93,12 +88,28 @@ impl Outbox {
             let packet = self.seal(letter, &to.certificate).await?;
             match self.store_copies(letter, &packet, to, progress).await {
                 Err(AttemptError::Submit(SubmitError::Superseded(record))) => {
-                    *to = superseding(to, &record)?;
+                    *to = self.newer(letter.item, to, *record).await?;
                 }
                 other => return other,
             }
         }
         Err(AttemptError::Unsettled)
+    }
+
+    /// The recipient's new certificate, if their wallet vouches for it and it is newer than the old one.
+    async fn newer(
+        &self,
+        item: &OutboxItem,
+        old: &Resolved,
+        record: Record,
+    ) -> Result<Resolved, AttemptError> {
+        let newer = self.carrier.accept(&target_of(item), record).await?;
+        let same =
+            newer.wallet == old.wallet && newer.binding.fingerprint == old.binding.fingerprint;
+        if !same || newer.binding.sequence <= old.binding.sequence {
+            return Err(AttemptError::FalseCertificate);
+        }
+        Ok(newer)
     }
 
     async fn store_copies(
@@ -187,29 +198,11 @@ impl Outbox {
     }
 }
 
-/// The recipient's new certificate, if their wallet vouches for it and it is newer.
-fn superseding(old: &Resolved, record: &Record) -> Result<Resolved, AttemptError> {
-    let check = || {
-        let certificate = Certificate::parse(&record.certificate).ok()?;
-        let binding = record.binding.clone();
-        binding.verify().ok()?;
-        binding.verify_certificate(&certificate).ok()?;
-        let same =
-            vouches_for(&binding.wallet, old) && binding.fingerprint == old.binding.fingerprint;
-        (same && binding.sequence > old.binding.sequence).then(|| Resolved {
-            wallet: old.wallet,
-            mailboxes: if binding.mailboxes.is_empty() {
-                old.mailboxes.clone()
-            } else {
-                binding.mailboxes.clone()
-            },
-            certificate,
-            binding,
-        })
-    };
-    check().ok_or(AttemptError::FalseCertificate)
-}
-
-fn vouches_for(wallet: &WalletAddress, resolved: &Resolved) -> bool {
-    *wallet == resolved.wallet
+/// Whose certificate the item is sealed to.
+fn target_of(item: &OutboxItem) -> Target {
+    Target {
+        wallet: item.to,
+        fingerprint: item.fingerprint,
+        mailboxes: item.mailboxes.clone(),
+    }
 }

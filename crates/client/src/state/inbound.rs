@@ -2,7 +2,7 @@
 
 use packet::{MessageId, TransferId};
 use protocol::NodeId;
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 use wallet::WalletAddress;
 
 use super::{Direction, Entry, EntryState, Party, State, StateError, Tag};
@@ -199,32 +199,22 @@ impl State {
 
     /// An incoming transfer that was met before.
     pub(crate) fn transfer(&self, tag: Tag) -> Result<Option<InboundTransfer>, StateError> {
-        let raw: Option<(i64, u64, Vec<u8>, Vec<u8>, u32)> = self
+        let raw = self
             .lock()
             .query_row(
                 "SELECT status, bytes, bits, entry, count FROM transfers WHERE tag = ?1",
                 [tag],
-                |row| {
-                    Ok((
-                        row.get(0)?,
-                        row.get(1)?,
-                        row.get(2)?,
-                        row.get(3)?,
-                        row.get(4)?,
-                    ))
-                },
+                RawTransfer::read,
             )
             .optional()?;
-        let Some((status, bytes, bits, sealed, count)) = raw else {
-            return Ok(None);
-        };
+        let Some(raw) = raw else { return Ok(None) };
         Ok(Some(InboundTransfer {
             tag,
-            status: TransferStatus::of(status),
-            bytes,
-            count,
-            bits,
-            entry: self.unseal("transfers", &tag, &sealed)?,
+            status: raw.status,
+            bytes: raw.bytes,
+            count: raw.count,
+            bits: raw.bits,
+            entry: self.unseal("transfers", &tag, &raw.entry)?,
         }))
     }
 
@@ -285,6 +275,27 @@ impl State {
                 params![partial, before_ms],
             )?;
             Ok(())
+        })
+    }
+}
+
+/// A transfer as it is on disk.
+struct RawTransfer {
+    status: TransferStatus,
+    bytes: u64,
+    bits: Vec<u8>,
+    entry: Vec<u8>,
+    count: u32,
+}
+
+impl RawTransfer {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            status: TransferStatus::of(row.get(0)?),
+            bytes: row.get(1)?,
+            bits: row.get(2)?,
+            entry: row.get(3)?,
+            count: row.get(4)?,
         })
     }
 }

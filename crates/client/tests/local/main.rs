@@ -1,5 +1,11 @@
 //! The keeping half of the client on a network in memory: nothing is lost, nothing comes twice.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that fails here says where"
+)]
+
 mod devices;
 mod files;
 mod inbox;

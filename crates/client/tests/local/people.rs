@@ -154,9 +154,9 @@ pub(crate) async fn next(listener: &mut Listener) -> Option<Event> {
 /// The next message; other events are passed over.
 pub(crate) async fn message(listener: &mut Listener) -> Message {
     loop {
-        match next(listener).await.expect("the listener stays") {
-            Event::Message(message) => return *message,
-            _ => {}
+        let event = next(listener).await.expect("the listener stays");
+        if let Event::Message(message) = event {
+            return *message;
         }
     }
 }

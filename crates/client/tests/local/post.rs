@@ -238,6 +238,28 @@ impl Carrier for Post {
         })
     }
 
+    fn accept<'a>(
+        &'a self,
+        target: &'a Target,
+        record: Record,
+    ) -> Carried<'a, Result<Resolved, LookUpError>> {
+        Box::pin(async move {
+            let certificate = Certificate::parse(&record.certificate).unwrap();
+            let binding = record.binding;
+            binding.verify().unwrap();
+            binding.verify_certificate(&certificate).unwrap();
+            if binding.wallet != target.wallet {
+                return Err(LookUpError::Untrusted("of another wallet".into()));
+            }
+            Ok(Resolved {
+                wallet: binding.wallet,
+                mailboxes: binding.mailboxes.clone(),
+                certificate,
+                binding,
+            })
+        })
+    }
+
     fn open_mailbox<'a>(
         &'a self,
         keys: OwnerKeys<'a>,
