@@ -385,11 +385,7 @@ impl Outbox {
     }
 
     /// Says whether the row was stored or given up, if it was either.
-    async fn flush_one(
-        &self,
-        id: MessageId,
-        at_once: bool,
-    ) -> Result<Option<bool>, StateError> {
+    async fn flush_one(&self, id: MessageId, at_once: bool) -> Result<Option<bool>, StateError> {
         let Claim::Taken(mut row) = self.claim(id, at_once).await? else {
             return Ok(None);
         };
