@@ -1,7 +1,7 @@
 //! The chain of a devnet, as a process of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chain::{BlockTime, Chain, ChainConfig};
@@ -15,6 +15,7 @@ use super::members::{GRACE, interrupt};
 use super::plan::ChainKind;
 use super::{DEV_MNEMONIC, FUNDED_ACCOUNTS};
 use crate::failure::{Context as _, Exit, Failure, Outcome};
+use crate::process_lock::ProcessLock;
 use crate::stopping;
 
 /// What each funded account has, in whole coins, as with anvil.
@@ -43,11 +44,20 @@ pub(crate) struct ChainArgs {
 pub(crate) async fn run(args: ChainArgs) -> Outcome {
     let stop = stopping::on_signal()?;
     stopping::with_stdin(&stop);
+    // The lock says which process it is; the chain's own store is locked besides.
+    std::fs::create_dir_all(&args.dir).context(args.dir.display())?;
+    let lock = lock_path(&args.dir);
+    let _lock = ProcessLock::take(&lock).context(lock.display())?;
     match args.kind {
         ChainKind::Revm => run_here(&args, stop).await?,
         ChainKind::Anvil => run_anvil(&args, stop).await?,
     }
     Ok(Exit::Done)
+}
+
+/// The lock that names the chain's process.
+pub(super) fn lock_path(dir: &Path) -> PathBuf {
+    dir.join("process.lock")
 }
 
 /// Runs the built-in chain in this process until `stop`.

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::PLAIN_INTAKE;
 use super::plan::{DevnetFolder, Plan};
+use super::{PLAIN_INTAKE, chain};
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::process_lock::ProcessLock;
@@ -60,6 +60,7 @@ pub(super) fn describe(folder: &DevnetFolder, plan: &Plan) -> Outcome<Value> {
         "nodes": nodes,
         "chain": {
             "rpc": plan.rpc_url(),
+            "pid": ProcessLock::holder(&chain::lock_path(&folder.chain_path())),
             "chainId": network.chain_id,
             "contracts": {
                 "NodeRegistry": network.contracts.node_registry,

@@ -28,7 +28,6 @@ pub(crate) struct Devnet {
 #[derive(Debug, Clone)]
 pub(crate) struct NodeStatus {
     pub(crate) id: String,
-    pub(crate) url: String,
     pub(crate) pid: i32,
     pub(crate) admin: String,
 }
@@ -40,8 +39,13 @@ impl Devnet {
         if let Ok(chain) = std::env::var("CONET_E2E_CHAIN") {
             arguments.extend(["--chain".into(), chain]);
         }
+        let folder = tempfile::tempdir()?;
+        if !arguments.iter().any(|a| a == "--ephemeral") {
+            let state = folder.path().join("devnet");
+            arguments.extend(["--dir".into(), state.to_string_lossy().into_owned()]);
+        }
         let mut devnet = Self {
-            folder: tempfile::tempdir()?,
+            folder,
             arguments,
             process: None,
         };
@@ -78,8 +82,7 @@ impl Devnet {
     pub(crate) fn start(&mut self) -> Result<()> {
         let mut child = self
             .command()
-            .args(["devnet", "up", "--dir"])
-            .arg(self.state())
+            .args(["devnet", "up"])
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -134,7 +137,6 @@ impl Devnet {
             .map(|n| {
                 Ok(NodeStatus {
                     id: n["id"].as_str().context("id")?.into(),
-                    url: n["url"].as_str().context("url")?.into(),
                     pid: n["pid"].as_i64().unwrap_or(0) as i32,
                     admin: n["admin"].as_str().unwrap_or_default().into(),
                 })
@@ -191,8 +193,20 @@ impl Devnet {
         Ok(Path::new(folder).to_owned())
     }
 
-    /// The chain's process.
-    pub(crate) fn chain_pid(&self) -> Result<i32> {
+    /// Kills the chain as a crash would: the process that runs it, or the one that this one looks after.
+    pub(crate) fn kill_chain(&self) -> Result<()> {
+        let pid = self.chain_pid()?;
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let child = children
+            .ok()
+            .and_then(|list| list.split_whitespace().next()?.parse().ok());
+        kill(Pid::from_raw(child.unwrap_or(pid)), Signal::SIGKILL)?;
+        wait_until("the chain is gone", || {
+            Ok(kill(Pid::from_raw(pid), None).is_err() || is_zombie(pid))
+        })
+    }
+
+    fn chain_pid(&self) -> Result<i32> {
         Ok(self.status()?["chain"]["pid"]
             .as_i64()
             .context("the status names no chain process")? as i32)

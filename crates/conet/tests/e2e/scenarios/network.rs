@@ -1,10 +1,6 @@
 //! What happens to nodes, the chain and the devnet itself.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use crate::devnet::{Devnet, wait_until};
 use crate::person::Person;
@@ -80,9 +76,7 @@ pub(super) fn dead_chain(devnet: &mut Devnet) -> Result<()> {
     // Both have read the ledger once.
     alice.send(&bob.address, "before", &[])?;
     bob.send(&alice.address, "before", &[])?;
-    let pid = Pid::from_raw(devnet.chain_pid()?);
-    kill(pid, Signal::SIGKILL)?;
-    std::thread::sleep(Duration::from_millis(500));
+    devnet.kill_chain()?;
     alice.send(&bob.address, "with the chain dead", &[])?;
     let heard = bob.listen_once(&[])?;
     ensure!(
