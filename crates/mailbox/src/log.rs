@@ -14,6 +14,7 @@ mod batch;
 mod command;
 mod compaction;
 mod config;
+mod files;
 mod frame;
 mod header;
 mod inbox;
@@ -27,6 +28,8 @@ mod recovery;
 mod segments;
 mod settle;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;

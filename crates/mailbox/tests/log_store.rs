@@ -1,5 +1,12 @@
 //! The embedded store keeps the contract, with files of ordinary length and with tiny ones.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed test may panic"
+)]
+
+#[macro_use]
 #[path = "suite/conformance.rs"]
 mod conformance;
 

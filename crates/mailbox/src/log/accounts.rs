@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::command::{Failure, Reply};
+use super::files::parse_number;
 use super::frame::{FRAME_HEADER_LEN, FrameSeal, Parsed, frame_len, parse_frame, write_frame};
 use super::header::{
     DRAFT_SUFFIX, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, ReadHeader,
@@ -92,8 +93,7 @@ fn file_name(number: u32) -> String {
 }
 
 fn file_number(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("accounts-")?.strip_suffix(".log")?;
-    (digits.len() == 8).then(|| u32::from_str_radix(digits, 16).ok())?
+    parse_number(name, "accounts-")
 }
 
 fn failed(action: &'static str) -> impl Fn(io::Error) -> OpenError {

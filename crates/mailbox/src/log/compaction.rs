@@ -18,7 +18,7 @@ use super::record::{
 };
 use super::segments::Place;
 use super::shared::{Counters, TARGET};
-use super::writer::{COMMIT_BYTES, Writer};
+use super::writer::{COMMIT_BYTES, Wanted, Writer};
 use crate::queue::QueueId;
 
 /// Bytes of an old file that one commit looks through while callers wait.
@@ -57,6 +57,7 @@ impl Writer {
             Ok(false) => self.compaction = Some(compaction),
             Err(error) => {
                 // The file stays as it is, and is tried again when the store is opened next.
+                self.shared.index.lock().segments.end_rewriting();
                 tracing::error!(target: TARGET, %error, file = compaction.segment, "a file of the packet log can't be read");
             }
         }
@@ -99,7 +100,7 @@ impl Writer {
                     let place = Place::new(segment, offset);
                     if let Step::NoRoom = self.carry_frame(&frame, place, &mut memories, batch) {
                         compaction.scanner.rewind(at);
-                        self.wants_room = true;
+                        self.want(Wanted::AnyFile);
                         break false;
                     }
                 }

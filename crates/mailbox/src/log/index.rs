@@ -74,7 +74,8 @@ impl Index {
         let Some(queue) = self.queues.remove(&id) else {
             return false;
         };
-        self.floor = self.floor.max(queue.next_cursor());
+        // Above its origin too: by that, the records of a queue are told from those of its successor.
+        self.floor = self.floor.max(queue.next_cursor()).max(queue.origin() + 1);
         queue.dissolve(&mut self.segments);
         self.set_removed(
             id,

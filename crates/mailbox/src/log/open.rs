@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::accounts::LogDirectory;
 use super::config::{LogConfig, SEGMENT_BYTES_MAX};
+use super::files::{Spares, segment_name, segment_number};
 use super::header::{
     DRAFT_SUFFIX, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, ReadHeader, write_new_file,
 };
@@ -17,8 +18,8 @@ use super::notices::Notices;
 use super::recovery::{Findings, Recovery};
 use super::settle::Scan;
 use super::shared::{Counters, Shared};
-use super::writer::{Active, Writer, begin_segment, segment_name, segment_number};
-use crate::disk::{Disk, DiskFile};
+use super::writer::{Active, Writer};
+use crate::disk::{Disk, DiskFile, is_out_of_room};
 use crate::error::OpenError;
 
 /// Name of the file that holds nothing but the store's header.
@@ -72,7 +73,9 @@ pub(super) fn open(disk: Arc<dyn Disk>, config: LogConfig) -> Result<Opened, Ope
         config,
     });
     let directory = LogDirectory::open(disk, salt, &names, shared.config.max_accounts)?;
-    let (writer, recovery) = recover(&shared, files)?;
+    let spares = Spares::adopt(&*shared.disk, &names, shared.config.segment_bytes);
+    let spares = spares.map_err(failed("open the spare files"))?;
+    let (writer, recovery) = recover(&shared, files, spares)?;
     Ok(Opened {
         shared,
         writer,
@@ -143,7 +146,11 @@ fn find_salt(disk: &dyn Disk, names: &[String], files: &[OldFile]) -> Result<[u8
     Ok(salt)
 }
 
-fn recover(shared: &Arc<Shared>, mut files: Vec<OldFile>) -> Result<(Writer, Recovery), OpenError> {
+fn recover(
+    shared: &Arc<Shared>,
+    mut files: Vec<OldFile>,
+    mut spares: Spares,
+) -> Result<(Writer, Recovery), OpenError> {
     let mut findings = Findings::default();
     let mut scans = Vec::new();
     for old in &files {
@@ -184,9 +191,12 @@ fn recover(shared: &Arc<Shared>, mut files: Vec<OldFile>) -> Result<(Writer, Rec
             .segments
             .insert(old.number, Arc::clone(&old.file), len);
     }
+    drop(index);
+    make_spare(shared, &mut spares)?;
+    let mut index = shared.index.lock();
     let (commit, damaged) = (findings.commit + 1, findings.is_damaged());
     let (mut report, backlog) = findings.build(&mut index);
-    let active = resume(shared, &mut index, active, damaged)?;
+    let active = resume(shared, &mut index, &mut spares, active, damaged)?;
     for old in files.iter().filter(|old| old.number != active.number) {
         let used = old
             .file
@@ -196,10 +206,22 @@ fn recover(shared: &Arc<Shared>, mut files: Vec<OldFile>) -> Result<(Writer, Rec
     }
     report.files = index.segments.count();
     drop(index);
+    make_spare(shared, &mut spares)?;
     Ok((
-        Writer::new(Arc::clone(shared), active, commit, backlog),
+        Writer::new(Arc::clone(shared), active, commit, backlog, spares),
         report,
     ))
+}
+
+/// Makes a spare file if there is none and the disk has room.
+fn make_spare(shared: &Shared, spares: &mut Spares) -> Result<(), OpenError> {
+    if !spares.is_empty() {
+        return Ok(());
+    }
+    match spares.make(shared) {
+        Err(error) if !is_out_of_room(&error) => Err(failed("make a spare file")(error)),
+        _ => Ok(()),
+    }
 }
 
 /// Deletes a last file that a crash kept from getting its header.
@@ -230,43 +252,45 @@ fn drop_unbegun(
 fn resume(
     shared: &Shared,
     index: &mut Index,
+    spares: &mut Spares,
     last: Option<Active>,
     damaged: bool,
 ) -> Result<Active, OpenError> {
     let segment_bytes = shared.config.segment_bytes;
+    let number = match &last {
+        None => 1,
+        Some(active) => {
+            let next = active.number.checked_add(1);
+            next.ok_or(OpenError::Config {
+                reason: "file numbers used up",
+            })?
+        }
+    };
     if let Some(active) = last {
-        let room = active.used < shared.config.packet_limit();
-        if room && !damaged {
+        let goes_on = active.used < shared.config.packet_limit() && !damaged;
+        if goes_on || spares.is_empty() {
             // No room on disk is no reason not to open: reading works, and the writer says what doesn't.
             drop(active.file.reserve(segment_bytes));
             index.segments.resize(active.number, segment_bytes);
             return Ok(active);
         }
-        let cut = active.file.set_length(active.used);
-        cut.map_err(failed("cut the last file"))?;
-        let number = active.number.checked_add(1).ok_or(OpenError::Config {
-            reason: "file numbers used up",
-        })?;
-        return match begin_segment(shared, number, index.floor) {
-            Ok(file) => {
-                index
-                    .segments
-                    .insert(number, Arc::clone(&file), segment_bytes);
-                Ok(Active {
-                    number,
-                    file,
-                    used: FILE_HEADER_LEN as u64,
-                })
-            }
-            Err(error) if crate::disk::is_out_of_room(&error) => Ok(active),
-            Err(error) => Err(failed("begin a file of the packet log")(error)),
-        };
+        active
+            .file
+            .set_length(active.used)
+            .map_err(failed("cut the last file"))?;
     }
-    let file =
-        begin_segment(shared, 1, index.floor).map_err(failed("begin a file of the packet log"))?;
-    index.segments.insert(1, Arc::clone(&file), segment_bytes);
+    let Some(spare) = spares.take() else {
+        return Err(failed("make the first file")(
+            io::ErrorKind::StorageFull.into(),
+        ));
+    };
+    let begun = spare.begin(shared, number, index.floor);
+    let file = begun.map_err(failed("begin a file of the packet log"))?;
+    index
+        .segments
+        .insert(number, Arc::clone(&file), segment_bytes);
     Ok(Active {
-        number: 1,
+        number,
         file,
         used: FILE_HEADER_LEN as u64,
     })

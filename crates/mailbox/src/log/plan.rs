@@ -5,7 +5,7 @@ use super::command::{Answer, Command, Failure, Reply};
 use super::index::Index;
 use super::queue::{NewEntry, Queue};
 use super::record::{Device, PacketMeta, REMOVED_FRAME_LEN, packet_frame_len};
-use super::writer::{COMMIT_BYTES, Writer};
+use super::writer::{COMMIT_BYTES, Wanted, Writer};
 use crate::error::{AppendError, ControlError};
 use crate::queue::{Cursor, DeviceId, QueueId};
 use crate::store::{DEVICE_IDLE_MS, DEVICES_MAX, Stored};
@@ -33,8 +33,8 @@ pub(super) struct Expiry {
 /// Whether a change found its place in the commit.
 enum Fit {
     Planned,
-    /// It has to wait for the next commit, in a file with room.
-    Later(Command),
+    /// It has to wait for the next commit, and for this.
+    Later(Command, Wanted),
 }
 
 impl Writer {
@@ -45,12 +45,16 @@ impl Writer {
         while batch.len() < COMMIT_BYTES
             && let Some(command) = self.pending.pop_front()
         {
-            if let Fit::Later(command) = self.plan(command, &mut index, batch) {
-                if self.is_full() {
+            if let Fit::Later(command, wanted) = self.plan(command, &mut index, batch) {
+                let hopeless = match wanted {
+                    Wanted::AnyFile => self.is_out_of_files(),
+                    Wanted::PacketFile | Wanted::Spare => self.is_full(),
+                };
+                if hopeless {
                     command.fail(Failure::DiskFull);
                 } else {
                     self.pending.push_front(command);
-                    self.wants_room = true;
+                    self.want(wanted);
                     return;
                 }
             }
@@ -69,7 +73,7 @@ impl Writer {
                 Fit::Planned
             }
             control if !batch.has_room(REMOVED_FRAME_LEN, 1, self.shared.config.segment_bytes) => {
-                Fit::Later(control)
+                Fit::Later(control, Wanted::AnyFile)
             }
             Command::Register {
                 queue,
@@ -154,20 +158,23 @@ impl Writer {
                 return Fit::Planned;
             }
         }
-        let total_ok = index.segments.total_len() + config.segment_bytes <= config.max_total_bytes;
-        let frame_len = packet_frame_len(packet.len());
-        if !total_ok {
-            drop(reply.send(Err(AppendError::DiskFull)));
-            return Fit::Planned;
-        }
-        if !batch.has_room(frame_len, 1, config.packet_limit()) {
-            return Fit::Later(Command::Append {
-                queue: id,
-                hash,
-                packet,
-                now_ms,
-                reply,
-            });
+        let wanted = if self.spares.is_empty() {
+            Some(Wanted::Spare)
+        } else {
+            let fits = batch.has_room(packet_frame_len(packet.len()), 1, config.packet_limit());
+            (!fits).then_some(Wanted::PacketFile)
+        };
+        if let Some(wanted) = wanted {
+            return Fit::Later(
+                Command::Append {
+                    queue: id,
+                    hash,
+                    packet,
+                    now_ms,
+                    reply,
+                },
+                wanted,
+            );
         }
         let Some(is_new) = index.open_queue(id, config.max_queues) else {
             drop(reply.send(Err(AppendError::TooManyQueues {
@@ -272,13 +279,13 @@ impl Writer {
         };
         for _ in 0..EXPIRY_QUEUES {
             if !batch.has_room(REMOVED_FRAME_LEN, 1, shared.config.segment_bytes) {
-                if self.is_full() {
+                if self.is_out_of_files() {
                     expiry.queues.clear();
                     if let Some(reply) = expiry.reply.take() {
                         drop(reply.send(Err(ControlError::DiskFull)));
                     }
                 }
-                self.wants_room = true;
+                self.want(Wanted::AnyFile);
                 break;
             }
             let Some(id) = expiry.queues.pop() else { break };

@@ -145,6 +145,10 @@ impl Queue {
         state_frame_len(self.devices.len()) as u32
     }
 
+    pub(super) fn origin(&self) -> u64 {
+        self.origin
+    }
+
     pub(super) fn next_cursor(&self) -> u64 {
         self.next
     }
@@ -582,4 +586,44 @@ fn index_at_distance(entries: &VecDeque<Entry>, first: u32, distance: u32) -> us
 fn entry_hash(entries: &VecDeque<Entry>, first: u32, low: u32) -> Option<&ShortHash> {
     let entry = entries.get(index_at_distance(entries, first, low.wrapping_sub(first)))?;
     (entry.cursor == low).then_some(&entry.hash)
+}
+
+#[cfg(test)]
+impl Queue {
+    /// Counts everything anew, compares, and reports the use of files.
+    pub(super) fn check_books(&self, hasher: &RandomState, live: &mut impl FnMut(u32, u64)) {
+        let (mut count, mut bytes) = (0, 0);
+        let mut before = None;
+        for (index, entry) in self.entries.iter().enumerate() {
+            let cursor = self.cursor_of(entry);
+            assert!(
+                before.is_none_or(|before| before < cursor),
+                "cursors must rise"
+            );
+            assert!(cursor >= self.origin && cursor < self.next);
+            assert_eq!(self.index_of(cursor), Some(index));
+            assert_eq!(
+                index < self.gone,
+                cursor < self.live_from,
+                "entry {index} of cursor {cursor}"
+            );
+            before = Some(cursor);
+            if let Some((found, _)) = self.find(&entry.hash, hasher) {
+                assert!(found >= cursor, "the hash of {cursor} leads to {found}");
+            }
+            if index < self.gone {
+                assert!(!entry.is_kept());
+                live(entry.segment, REMEMBERED_COST);
+            } else if entry.is_kept() {
+                live(entry.segment, entry.frame_len());
+                count += 1;
+                bytes += u64::from(entry.packet_len);
+            }
+        }
+        assert_eq!((self.count, self.bytes), (count, bytes));
+        assert!(self.table.len() <= self.entries.len());
+        if let Some(recorded) = self.recorded {
+            live(recorded.segment, u64::from(recorded.frame_len));
+        }
+    }
 }

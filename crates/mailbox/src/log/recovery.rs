@@ -305,6 +305,10 @@ impl FoundQueue {
             {
                 continue;
             }
+            // The same packet may have been stored again after its time: then the later one counts.
+            if let Some((earlier, _)) = queue.find(&found.entry.hash, hasher) {
+                queue.forget_hash_of(earlier, hasher);
+            }
             if found.entry.cursor < live_from {
                 queue.push_remembered(&found.entry, hasher, segments);
             } else {

@@ -47,6 +47,8 @@ pub(super) struct Segments {
     files: BTreeMap<u32, Segment>,
     /// Files of which half or more is dead.
     candidates: Vec<u32>,
+    /// Whether the file taken last is not done with.
+    rewriting: bool,
     /// Bytes that all files take.
     total_len: u64,
     /// Packets that are gone and remembered, in all queues.
@@ -143,6 +145,17 @@ impl Segments {
         }
     }
 
+    /// Whether a file is being rewritten or freed, or waits for it.
+    #[cfg(test)]
+    pub(super) fn is_rewriting(&self) -> bool {
+        self.rewriting || self.has_candidates()
+    }
+
+    /// Notes that the file taken last is done with.
+    pub(super) fn end_rewriting(&mut self) {
+        self.rewriting = false;
+    }
+
     pub(super) fn has_candidates(&self) -> bool {
         !self.candidates.is_empty()
     }
@@ -155,18 +168,21 @@ impl Segments {
             (0..self.candidates.len()).min_by_key(|index| self.candidates.get(*index).map(live))?;
         let number = self.candidates.swap_remove(index);
         let segment = self.files.get(&number)?;
+        self.rewriting = true;
         Some((number, Arc::clone(&segment.file), segment.len))
     }
 
     /// Puts a file back on the list.
     pub(super) fn put_back(&mut self, number: u32) {
+        self.rewriting = false;
         self.candidates.push(number);
     }
 
-    pub(super) fn remove(&mut self, number: u32) {
-        if let Some(segment) = self.files.remove(&number) {
-            self.total_len -= segment.len;
-        }
+    /// Takes a file off the books.
+    pub(super) fn remove(&mut self, number: u32) -> Option<Arc<dyn DiskFile>> {
         self.candidates.retain(|candidate| *candidate != number);
+        let segment = self.files.remove(&number)?;
+        self.total_len -= segment.len;
+        Some(segment.file)
     }
 }

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use super::batch::Batch;
 use super::command::{Command, Failure, Reply};
 use super::compaction::Compaction;
-use super::header::{FILE_HEADER_LEN, FileHeader, FileKind};
+use super::files::{Spare, Spares, segment_name};
+use super::header::FILE_HEADER_LEN;
 use super::inbox::Patience;
 use super::plan::Expiry;
 use super::queue::Recorded;
@@ -40,6 +41,17 @@ pub(super) struct Active {
     pub(super) used: u64,
 }
 
+/// What a change needs before it can be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Wanted {
+    /// A spare file, without which packets are not taken.
+    Spare,
+    /// Another file for packets, and a spare one besides.
+    PacketFile,
+    /// Another file, be it the last spare one.
+    AnyFile,
+}
+
 /// The writer of a store.
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
@@ -54,9 +66,12 @@ pub(super) struct Writer {
     pub(super) expiries: VecDeque<(u64, Reply<u64, ControlError>)>,
     pub(super) expiry: Option<Expiry>,
     pub(super) compaction: Option<Compaction>,
-    /// The active file has no room for what comes next.
-    pub(super) wants_room: bool,
+    pub(super) spares: Spares,
+    wanted: Option<Wanted>,
+    /// When room was last looked for in vain.
     full_since: Option<Instant>,
+    /// Whether nothing can be done before looking again.
+    stuck: bool,
 }
 
 impl Writer {
@@ -65,6 +80,7 @@ impl Writer {
         active: Active,
         commit: u64,
         backlog: Vec<QueueId>,
+        spares: Spares,
     ) -> Self {
         Self {
             shared,
@@ -77,8 +93,10 @@ impl Writer {
             expiries: VecDeque::new(),
             expiry: None,
             compaction: None,
-            wants_room: false,
+            spares,
+            wanted: None,
             full_since: None,
+            stuck: false,
         }
     }
 
@@ -101,7 +119,7 @@ impl Writer {
                 Patience::None
             } else if failed || !self.has_chores() {
                 Patience::Forever
-            } else if self.is_full() {
+            } else if self.stuck {
                 Patience::For(FULL_PAUSE)
             } else {
                 Patience::None
@@ -136,19 +154,11 @@ impl Writer {
 
     /// One commit.
     fn step(&mut self) {
-        if std::mem::take(&mut self.wants_room) && !self.is_full() {
-            self.full_since = None;
-            match self.rotate() {
-                Ok(()) => {}
-                Err(error) if is_out_of_room(&error) => {
-                    tracing::warn!(target: TARGET, "no room for another file of the packet log");
-                    self.full_since = Some(Instant::now());
-                }
-                Err(error) => {
-                    self.give_up(error);
-                    return;
-                }
-            }
+        if let Some(wanted) = self.wanted.take()
+            && let Err(error) = self.try_to_make_room(wanted)
+        {
+            self.give_up(error);
+            return;
         }
         let mut batch = Batch::new(self.active.number, self.active.used);
         self.plan_commands(&mut batch);
@@ -160,6 +170,33 @@ impl Writer {
             Ok(()) => self.publish(batch),
             Err(failure) => self.roll_back(batch, &failure),
         }
+    }
+
+    /// Makes room unless that was in vain a moment ago.
+    fn try_to_make_room(&mut self, wanted: Wanted) -> io::Result<()> {
+        self.stuck = self.is_full() && (wanted != Wanted::AnyFile || self.spares.is_empty());
+        if self.stuck {
+            return Ok(());
+        }
+        self.full_since = None;
+        match self.make_room(wanted) {
+            Err(error) if is_out_of_room(&error) => {
+                tracing::warn!(target: TARGET, "no room for another file of the packet log");
+                self.full_since = Some(Instant::now());
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Asks for room before the next commit; what matters more comes first.
+    pub(super) fn want(&mut self, wanted: Wanted) {
+        self.wanted = self.wanted.max(Some(wanted));
+    }
+
+    /// Whether a change that is no packet can't get room.
+    pub(super) fn is_out_of_files(&self) -> bool {
+        self.is_full() && self.spares.is_empty()
     }
 
     /// Records queues whose changes somebody waits for.
@@ -196,11 +233,12 @@ impl Writer {
 
     /// Writes queues from the backlog as far as there is room.
     fn plan_backlog(&mut self, batch: &mut Batch) {
-        let mut index = self.shared.index.lock();
+        let shared = Arc::clone(&self.shared);
+        let mut index = shared.index.lock();
         while let Some(id) = self.backlog.pop() {
             if !batch.has_room(REMOVED_FRAME_LEN, 2, self.shared.config.segment_bytes) {
                 self.backlog.push(id);
-                self.wants_room = true;
+                self.want(Wanted::AnyFile);
                 return;
             }
             if let Some(queue) = index.queues.get_mut(&id) {
@@ -284,7 +322,7 @@ impl Writer {
             .into_iter()
             .for_each(super::command::Answer::send);
         if let Some(number) = batch.emptied {
-            self.delete_segment(number);
+            self.free_segment(number);
         }
     }
 
@@ -321,22 +359,39 @@ impl Writer {
         Failure::Io(error)
     }
 
-    /// Seals the active file and begins another.
-    fn rotate(&mut self) -> io::Result<()> {
-        let segment_bytes = self.shared.config.segment_bytes;
-        let (total, floor) = {
-            let index = self.shared.index.lock();
-            (index.segments.total_len(), index.floor)
+    /// Sees to what kept the last commit from taking more.
+    fn make_room(&mut self, wanted: Wanted) -> io::Result<()> {
+        let spares_first = match wanted {
+            Wanted::Spare | Wanted::AnyFile => 1,
+            // Packets may take a spare file only when another stays.
+            Wanted::PacketFile => 2,
         };
-        if total + segment_bytes > self.shared.config.max_total_bytes {
-            return Err(io::ErrorKind::StorageFull.into());
+        while self.spares.len() < spares_first {
+            self.spares.make(&self.shared)?;
         }
+        if wanted == Wanted::Spare {
+            return Ok(());
+        }
+        let Some(spare) = self.spares.take() else {
+            return Ok(());
+        };
+        self.rotate(spare)?;
+        if self.spares.is_empty() {
+            self.spares.make(&self.shared)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Seals the active file and begins another.
+    fn rotate(&mut self, spare: Spare) -> io::Result<()> {
+        let floor = self.shared.index.lock().floor;
         let number = self
             .active
             .number
             .checked_add(1)
             .ok_or_else(|| io::Error::other("file numbers used up"))?;
-        let file = begin_segment(&self.shared, number, floor)?;
+        let file = spare.begin(&self.shared, number, floor)?;
         let sealed = std::mem::replace(
             &mut self.active,
             Active {
@@ -345,6 +400,7 @@ impl Writer {
                 used: FILE_HEADER_LEN as u64,
             },
         );
+        let segment_bytes = self.shared.config.segment_bytes;
         let cut = sealed.file.set_length(sealed.used);
         let mut index = self.shared.index.lock();
         index
@@ -361,26 +417,28 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes a file that holds nothing of use.
-    fn delete_segment(&mut self, number: u32) {
-        let mut index = self.shared.index.lock();
-        if index.segments.live(number) > 0 {
-            // Frames that were there when the store was opened can't be found any more.
-            let (lost, unrecorded) = index.lose_segment(number);
-            self.backlog.extend(unrecorded);
-            Counters::add(&self.shared.counters.lost, lost);
-            tracing::error!(target: TARGET, file = number, packets = lost, "stored packets are damaged on disk and were given up");
-        }
-        index.segments.remove(number);
-        drop(index);
-        let removed = self.shared.disk.remove(&segment_name(number));
-        if let Err(error) = removed {
+    /// Frees a file that holds nothing of use.
+    fn free_segment(&mut self, number: u32) {
+        let file = {
+            let mut index = self.shared.index.lock();
+            if index.segments.live(number) > 0 {
+                // Frames that were there when the store was opened can't be found any more.
+                let (lost, unrecorded) = index.lose_segment(number);
+                self.backlog.extend(unrecorded);
+                Counters::add(&self.shared.counters.lost, lost);
+                tracing::error!(target: TARGET, file = number, packets = lost, "stored packets are damaged on disk and were given up");
+            }
+            index.segments.remove(number)
+        };
+        let recycled = file.is_some_and(|file| self.spares.recycle(&self.shared, number, file));
+        if !recycled && let Err(error) = self.shared.disk.remove(&segment_name(number)) {
             tracing::warn!(target: TARGET, %error, file = number, "a file that is of no more use could not be deleted");
         }
         // The memory of removed queues is dropped once older files are gone: gone for certain.
         if let Err(error) = self.shared.disk.sync_directory() {
             self.give_up(error);
         }
+        self.shared.index.lock().segments.end_rewriting();
     }
 }
 
@@ -395,45 +453,6 @@ fn forget_halves(index: &mut super::index::Index) {
     for queue in queues.values_mut() {
         queue.forget(None, queue.remembered() / 2, usize::MAX, hasher, segments);
     }
-}
-
-/// Name of a file of the packet log.
-pub(super) fn segment_name(number: u32) -> String {
-    format!("packets-{number:08x}.log")
-}
-
-/// Number in the name of a file of the packet log.
-pub(super) fn segment_number(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("packets-")?.strip_suffix(".log")?;
-    (digits.len() == 8).then(|| u32::from_str_radix(digits, 16).ok())?
-}
-
-/// Makes a file of the packet log with its header and room set aside, durably.
-pub(super) fn begin_segment(
-    shared: &Shared,
-    number: u32,
-    floor: u64,
-) -> io::Result<Arc<dyn DiskFile>> {
-    let name = segment_name(number);
-    let made = (|| {
-        let file = shared.disk.create(&name)?;
-        file.reserve(shared.config.segment_bytes)?;
-        let header = FileHeader {
-            kind: FileKind::Packets,
-            number,
-            salt: shared.salt,
-            floor,
-        };
-        file.write_at(&header.encode(), 0)?;
-        file.sync()?;
-        shared.disk.sync_directory()?;
-        Ok(file)
-    })();
-    if made.is_err() {
-        // Left behind, it would be an empty file that the next opening deletes.
-        drop(shared.disk.remove(&name));
-    }
-    made
 }
 
 struct ShutOnExit(Arc<Shared>);
