@@ -27,7 +27,7 @@ pub use recipient::{Recipient, RecipientError};
 pub use wallet_file::WalletHead;
 
 pub(crate) use contacts::ContactFile;
-pub(crate) use lock::HomeLock;
+pub(crate) use lock::{HomeLock, SignOfLife};
 
 use std::path::{Path, PathBuf};
 

@@ -14,6 +14,7 @@ mod backoff;
 mod chunks;
 mod outbox;
 mod waiting;
+mod work;
 
 pub use crate::files::OutgoingError;
 pub(crate) use outbox::Outbox;

@@ -2,14 +2,53 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::private_files::FileError;
+use super::private_files::{FileError, make_folder};
 
 /// A lock on a file of the home, held until dropped.
 #[derive(Debug)]
 pub(crate) struct HomeLock {
     _file: File,
+}
+
+/// A process's sign of life: a lock that others look at, gone when the process is.
+#[derive(Debug)]
+pub(crate) struct SignOfLife {
+    path: PathBuf,
+    _lock: HomeLock,
+}
+
+impl SignOfLife {
+    /// Gives the sign for `name`, which nobody else has.
+    pub(crate) fn give(folder: &Path, name: &str) -> Result<Self, FileError> {
+        make_folder(folder)?;
+        let path = folder.join(name);
+        let lock = HomeLock::wait(&path)?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Whether whoever gave the sign for `name` still lives; where it can't be told, they do.
+    pub(crate) fn is_given(folder: &Path, name: &str) -> bool {
+        let path = folder.join(name);
+        if matches!(std::fs::exists(&path), Ok(false)) {
+            return false;
+        }
+        match HomeLock::take(&path) {
+            Ok(Some(_lock)) => {
+                // What the dead leave behind; no name is used twice.
+                let _ = std::fs::remove_file(&path);
+                false
+            }
+            Ok(None) | Err(_) => true,
+        }
+    }
+}
+
+impl Drop for SignOfLife {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl HomeLock {

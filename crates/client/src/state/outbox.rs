@@ -122,6 +122,9 @@ pub(crate) enum Claim {
     Finished(Finished),
 }
 
+/// Names a process that works on rows: random.
+pub(crate) type Owner = [u8; 16];
+
 /// Row status.
 const WAITING: i64 = 0;
 const STORED: i64 = 1;
@@ -176,14 +179,16 @@ impl State {
         Ok(id.map(MessageId::from_bytes))
     }
 
-    /// Claims a row until `lease_ms` from now; with `at_once` also if it is not due yet.
+    /// Claims a row until `lease_ms` from now; with `at_once` also if it is not due yet. A lease of a holder that
+    /// is not `alive` counts for nothing.
     pub(crate) fn claim(
         &self,
         id: MessageId,
-        owner: &[u8; 16],
+        owner: &Owner,
         now_ms: u64,
         lease_ms: u64,
         at_once: bool,
+        alive: impl Fn(&Owner) -> bool,
     ) -> Result<Claim, StateError> {
         let row = self.change(|transaction| {
             let found = transaction
@@ -194,7 +199,7 @@ impl State {
                     Raw::read,
                 )
                 .optional()?;
-            if let Some(raw) = found.as_ref().filter(|raw| raw.is_free(owner, now_ms, at_once)) {
+            if let Some(raw) = found.as_ref().filter(|raw| raw.is_free(owner, now_ms, at_once, &alive)) {
                 transaction.execute(
                     "UPDATE outbox SET lease_owner = ?2, lease_until_ms = ?3, attempts = ?4 WHERE id = ?1",
                     params![
@@ -228,12 +233,12 @@ impl State {
         })
     }
 
-    /// The rows that are due and nobody's, oldest first.
+    /// The rows that are due, oldest first; last those that somebody works on, who may have died.
     pub(crate) fn due(&self, now_ms: u64, limit: u32) -> Result<Vec<MessageId>, StateError> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached(
-            "SELECT id FROM outbox WHERE status = ?1 AND next_attempt_ms <= ?2 AND lease_until_ms <= ?2
-             ORDER BY created_ms LIMIT ?3",
+            "SELECT id FROM outbox WHERE status = ?1 AND next_attempt_ms <= ?2
+             ORDER BY lease_until_ms > ?2, created_ms LIMIT ?3",
         )?;
         let ids = statement
             .query_map(params![WAITING, now_ms, limit], |row| row.get(0))?
@@ -253,7 +258,7 @@ impl State {
     pub(crate) fn renew(
         &self,
         id: MessageId,
-        owner: &[u8; 16],
+        owner: &Owner,
         now_ms: u64,
         lease_ms: u64,
     ) -> Result<bool, StateError> {
@@ -282,7 +287,7 @@ impl State {
     pub(crate) fn postpone(
         &self,
         id: MessageId,
-        owner: &[u8; 16],
+        owner: &Owner,
         progress: &OutboxProgress,
         next_ms: u64,
     ) -> Result<(), StateError> {
@@ -367,7 +372,7 @@ struct Raw {
     attempts: u32,
     item: Vec<u8>,
     progress: Vec<u8>,
-    lease_owner: Option<[u8; 16]>,
+    lease_owner: Option<Owner>,
     lease_until_ms: u64,
     next_attempt_ms: u64,
 }
@@ -385,8 +390,15 @@ impl Raw {
         })
     }
 
-    fn is_free(&self, owner: &[u8; 16], now_ms: u64, at_once: bool) -> bool {
-        let leased = self.lease_until_ms > now_ms && self.lease_owner.as_ref() != Some(owner);
+    fn is_free(
+        &self,
+        owner: &Owner,
+        now_ms: u64,
+        at_once: bool,
+        alive: impl Fn(&Owner) -> bool,
+    ) -> bool {
+        let other = self.lease_owner.as_ref().filter(|other| *other != owner);
+        let leased = self.lease_until_ms > now_ms && other.is_some_and(alive);
         self.status == WAITING && !leased && (at_once || self.next_attempt_ms <= now_ms)
     }
 }

@@ -48,18 +48,37 @@ fn row_is_worked_on_by_one_process_until_its_lease_ends() {
     let (_folder, one, two) = two_processes();
     one.enqueue(id(1), &item(), None, None, 100).unwrap();
     let (me, other) = ([1; 16], [2; 16]);
-    let claim = one.claim(id(1), &me, 100, LEASE_MS, false).unwrap();
+    let claim = one
+        .claim(id(1), &me, 100, LEASE_MS, false, |_| true)
+        .unwrap();
     assert!(matches!(claim, Claim::Taken(row) if row.item == item()));
-    let claim = two.claim(id(1), &other, 101, LEASE_MS, true).unwrap();
+    let claim = two
+        .claim(id(1), &other, 101, LEASE_MS, true, |_| true)
+        .unwrap();
     assert!(matches!(claim, Claim::Busy));
-    assert!(two.due(101, 10).unwrap().is_empty());
     assert!(one.renew(id(1), &me, 50_000, LEASE_MS).unwrap());
-    let claim = two.claim(id(1), &other, 70_000, LEASE_MS, true).unwrap();
+    let claim = two
+        .claim(id(1), &other, 70_000, LEASE_MS, true, |_| true)
+        .unwrap();
     assert!(matches!(claim, Claim::Busy));
     assert_eq!(two.due(120_000, 10).unwrap(), [id(1)]);
-    let claim = two.claim(id(1), &other, 120_000, LEASE_MS, true).unwrap();
+    let claim = two
+        .claim(id(1), &other, 120_000, LEASE_MS, true, |_| true)
+        .unwrap();
     assert!(matches!(claim, Claim::Taken(row) if row.attempts == 2));
     assert!(!one.renew(id(1), &me, 120_001, LEASE_MS).unwrap());
+}
+
+#[test]
+fn row_of_a_process_that_died_is_free_at_once() {
+    let (_folder, one, two) = two_processes();
+    one.enqueue(id(1), &item(), None, None, 100).unwrap();
+    let (dead, living) = ([1; 16], [2; 16]);
+    one.claim(id(1), &dead, 100, LEASE_MS, false, |_| true)
+        .unwrap();
+    let is_alive = |owner: &Owner| *owner != dead;
+    let claim = two.claim(id(1), &living, 101, LEASE_MS, true, is_alive);
+    assert!(matches!(claim.unwrap(), Claim::Taken(_)));
 }
 
 #[test]
@@ -68,13 +87,17 @@ fn finished_row_tells_whoever_waits_for_it() {
     one.enqueue(id(1), &item(), None, None, 100).unwrap();
     let stored = Finished::Stored(vec![WalletAddress::from_bytes([9; 20])]);
     one.finish(id(1), BOB, &stored).unwrap();
-    let claim = two.claim(id(1), &[2; 16], 100, LEASE_MS, true).unwrap();
+    let claim = two
+        .claim(id(1), &[2; 16], 100, LEASE_MS, true, |_| true)
+        .unwrap();
     assert!(matches!(claim, Claim::Finished(finished) if finished == stored));
     assert_eq!(two.waiting().unwrap(), 0);
     // A late failure of another process changes nothing.
     two.finish(id(1), BOB, &Finished::Failed("late".into()))
         .unwrap();
-    let claim = two.claim(id(1), &[2; 16], 100, LEASE_MS, true).unwrap();
+    let claim = two
+        .claim(id(1), &[2; 16], 100, LEASE_MS, true, |_| true)
+        .unwrap();
     assert!(matches!(claim, Claim::Finished(finished) if finished == stored));
 }
 
@@ -83,11 +106,14 @@ fn postponed_row_is_due_later_only() {
     let (_folder, one, _) = two_processes();
     one.enqueue(id(1), &item(), None, None, 100).unwrap();
     let me = [1; 16];
-    one.claim(id(1), &me, 100, LEASE_MS, false).unwrap();
+    one.claim(id(1), &me, 100, LEASE_MS, false, |_| true)
+        .unwrap();
     one.postpone(id(1), &me, &OutboxProgress::default(), 5_000)
         .unwrap();
     assert!(one.due(4_999, 10).unwrap().is_empty());
-    let claim = one.claim(id(1), &me, 4_999, LEASE_MS, false).unwrap();
+    let claim = one
+        .claim(id(1), &me, 4_999, LEASE_MS, false, |_| true)
+        .unwrap();
     assert!(matches!(claim, Claim::Busy));
     assert_eq!(one.due(5_000, 10).unwrap(), [id(1)]);
 }

@@ -56,6 +56,60 @@ async fn message_is_durable_before_its_first_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn message_of_a_process_that_died_is_taken_over_at_once() {
+    let post = Post::new();
+    let alice = Person::new(&post, "alice");
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    post.lock().hang_submits = true;
+    let dying = alice.another_process();
+    let to = bob.recipient();
+    let sending = tokio::spawn(async move { dying.send_text(&to, "hi", quick()).await });
+    while alice.client.history(None, 1).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Whatever it was doing: the process and its locks are gone.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    sending.abort();
+    let _ = sending.await;
+    post.lock().hang_submits = false;
+    let entry = alice.client.history(None, 1).await.unwrap().remove(0);
+    assert_eq!(entry.status, MessageStatus::Waiting);
+    let mut left = 1;
+    for _ in 0..100 {
+        let report = alice.client.flush_outbox().await.unwrap();
+        left = report.waiting;
+        if left == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(left, 0);
+    assert_eq!(bob.read_texts().await, ["hi"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn message_on_its_way_is_not_sent_again_by_whoever_empties_the_outbox() {
+    let post = Post::new();
+    let alice = Person::with_mailboxes(&post, "alice", &[node(2)]).await;
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    post.lock().slowness = Duration::from_millis(2_500);
+    let listener = alice.listen().await;
+    let other = alice.another_process();
+    let to = bob.recipient();
+    let sending = tokio::spawn({
+        let client = alice.client.clone();
+        async move { client.send_text(&to, "hi", quick()).await }
+    });
+    for _ in 0..20 {
+        other.flush_outbox().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    sending.await.unwrap().unwrap();
+    drop(listener);
+    assert_eq!(post.lock().stored.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn message_that_got_through_at_the_third_attempt_is_sent() {
     let post = Post::new();
     let alice = Person::new(&post, "alice");

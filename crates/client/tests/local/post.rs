@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) lose_answers: u32,
     /// Submissions wait for ever.
     pub(crate) hang_submits: bool,
+    /// Submissions take that long.
+    pub(crate) slowness: Duration,
     /// Streams break after so many packets.
     pub(crate) break_after: Option<u32>,
     /// Acknowledgements get lost.
@@ -194,6 +196,8 @@ impl Carrier for Post {
             if self.lock().hang_submits {
                 std::future::pending::<()>().await;
             }
+            let slowness = self.lock().slowness;
+            tokio::time::sleep(slowness).await;
             let result = {
                 let mut inner = self.lock();
                 if inner.fail_submits > 0 {

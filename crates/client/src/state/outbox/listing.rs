@@ -32,16 +32,18 @@ impl State {
         };
         sealed
             .into_iter()
-            .map(|(id, created_ms, next_attempt_ms, attempts, item, progress)| {
-                Ok(WaitingRow {
-                    id: MessageId::from_bytes(id),
-                    created_ms,
-                    next_attempt_ms,
-                    attempts,
-                    item: self.unseal("outbox.item", &id, &item)?,
-                    progress: self.unseal("outbox.progress", &id, &progress)?,
-                })
-            })
+            .map(
+                |(id, created_ms, next_attempt_ms, attempts, item, progress)| {
+                    Ok(WaitingRow {
+                        id: MessageId::from_bytes(id),
+                        created_ms,
+                        next_attempt_ms,
+                        attempts,
+                        item: self.unseal("outbox.item", &id, &item)?,
+                        progress: self.unseal("outbox.progress", &id, &progress)?,
+                    })
+                },
+            )
             .collect()
     }
 }

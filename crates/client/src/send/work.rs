@@ -1,0 +1,267 @@
+//! Works on outbox rows: takes them, tries, waits, tries again.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use packet::MessageId;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::backoff::pause;
+use super::outbox::{millis, senders};
+use super::{AttemptError, FlushReport, Outbox, SendError, SendOptions, SendProgress, Sent};
+use crate::carrier::SubmitError;
+use crate::home::SignOfLife;
+use crate::state::{Claim, Finished, OutboxRow, Owner, StateError};
+
+/// How long a row stays claimed by a process that neither renews its claim nor shows that it is dead.
+const LEASE: Duration = Duration::from_secs(60);
+/// How often a claim is renewed.
+const RENEWAL: Duration = Duration::from_secs(20);
+/// How often to look whether another process is done.
+const POLL: Duration = Duration::from_millis(300);
+/// Rows that one flush works on at once.
+const FLUSHED_AT_ONCE: usize = 4;
+/// Rows that one flush takes on at most.
+const MAX_FLUSHED: u32 = 256;
+
+/// The rows that tasks of this process work on.
+pub(super) type Working = Arc<parking_lot::Mutex<HashSet<MessageId>>>;
+
+/// A task's turn at a row, over when it is dropped.
+struct Turn {
+    working: Working,
+    id: MessageId,
+}
+
+impl Turn {
+    fn take(working: &Working, id: MessageId) -> Option<Self> {
+        working.lock().insert(id).then(|| Self {
+            working: Arc::clone(working),
+            id,
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.working.lock().remove(&self.id);
+    }
+}
+
+/// The answer to a claim within this process.
+enum Claimed {
+    Taken(Box<OutboxRow>, Turn),
+    Busy,
+    Finished(Finished),
+}
+
+impl Outbox {
+    /// Works on a row until it is done, cannot be done or nothing got through for as long as `patience`.
+    pub(super) async fn drive(
+        &self,
+        id: MessageId,
+        patience: Duration,
+        options: &SendOptions,
+    ) -> Result<Sent, SendError> {
+        let mut deadline = Instant::now() + patience;
+        let mut failures = 0;
+        loop {
+            let (mut row, turn) = match self.claim(id, true).await? {
+                Claimed::Taken(row, turn) => (row, turn),
+                Claimed::Finished(Finished::Stored(stored_at)) => {
+                    return Ok(Sent { id, stored_at });
+                }
+                Claimed::Finished(Finished::Failed(reason)) => {
+                    return Err(SendError::GivenUp { id, reason });
+                }
+                Claimed::Busy if Instant::now() >= deadline => {
+                    let cause = AttemptError::Elsewhere;
+                    return Err(SendError::NotYet { id, cause });
+                }
+                Claimed::Busy => {
+                    tokio::time::sleep(POLL).await;
+                    continue;
+                }
+            };
+            let before = row.progress.clone();
+            let hear = |done, total| options.tell(SendProgress::Stored { done, total });
+            let cause = match self.work(&mut row, &hear).await {
+                Ok(()) => {
+                    let stored_at = row.progress.stored_at.clone();
+                    return Ok(Sent { id, stored_at });
+                }
+                Err(cause) if !cause.may_pass() => return Err(SendError::Refused { id, cause }),
+                Err(cause) => cause,
+            };
+            if row.progress.chunks != before.chunks || row.progress.stored_at != before.stored_at {
+                deadline = Instant::now() + patience;
+                failures = 0;
+            }
+            failures += 1;
+            let wait = pause(failures, true);
+            let over = Instant::now() + wait > deadline;
+            let next = if over {
+                pause(row.attempts, false)
+            } else {
+                wait
+            };
+            row.progress.trouble = Some(cause.in_full());
+            self.postpone(&row, next).await?;
+            drop(turn);
+            if over {
+                return Err(SendError::NotYet { id, cause });
+            }
+            options.tell(SendProgress::Waiting {
+                reason: cause.in_full(),
+                retry_in: wait,
+            });
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// One attempt under a lease; a row that ends is finished durably.
+    async fn work(
+        &self,
+        row: &mut OutboxRow,
+        hear: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<(), AttemptError> {
+        let (id, to) = (row.id, row.item.to);
+        let outcome = tokio::select! {
+            outcome = self.attempt(row, hear) => outcome,
+            () = self.keep_lease(id) => Err(AttemptError::Elsewhere),
+        };
+        let finished = match &outcome {
+            Ok(()) => Finished::Stored(row.progress.stored_at.clone()),
+            Err(cause) if cause.may_pass() => return outcome,
+            Err(cause) => Finished::Failed(cause.in_full()),
+        };
+        let state = self.account.state();
+        let written = state
+            .run(move |state| state.finish(id, to, &finished))
+            .await;
+        if let Err(error) = written {
+            // The mailbox has it all the same; at worst it is sent again, and shown once.
+            tracing::warn!(target: "client::send", %error, "an outbox row could not be ended");
+        }
+        outcome
+    }
+
+    /// Renews the lease on a row for as long as it is ours.
+    async fn keep_lease(&self, id: MessageId) {
+        loop {
+            tokio::time::sleep(RENEWAL).await;
+            let (owner, now_ms) = (self.owner, self.clock.now_ms());
+            let state = self.account.state();
+            let renewed = state
+                .run(move |state| state.renew(id, &owner, now_ms, millis(LEASE)))
+                .await;
+            if matches!(renewed, Ok(false)) {
+                return;
+            }
+        }
+    }
+
+    /// Claims a row, from other processes and from other tasks of this one.
+    async fn claim(&self, id: MessageId, at_once: bool) -> Result<Claimed, StateError> {
+        let Some(turn) = Turn::take(&self.working, id) else {
+            return Ok(Claimed::Busy);
+        };
+        Ok(match self.claim_row(id, at_once).await? {
+            Claim::Taken(row) => Claimed::Taken(row, turn),
+            Claim::Busy => Claimed::Busy,
+            Claim::Finished(finished) => Claimed::Finished(finished),
+        })
+    }
+
+    async fn claim_row(&self, id: MessageId, at_once: bool) -> Result<Claim, StateError> {
+        let (owner, now_ms) = (self.owner, self.clock.now_ms());
+        let senders = senders(&self.account);
+        let alive = move |other: &Owner| SignOfLife::is_given(&senders, &hex::encode(other));
+        let state = self.account.state();
+        state
+            .run(move |state| state.claim(id, &owner, now_ms, millis(LEASE), at_once, alive))
+            .await
+    }
+
+    async fn postpone(&self, row: &OutboxRow, wait: Duration) -> Result<(), StateError> {
+        let (id, owner, progress) = (row.id, self.owner, row.progress.clone());
+        let next_ms = self.clock.now_ms().saturating_add(millis(wait));
+        let state = self.account.state();
+        state
+            .run(move |state| state.postpone(id, &owner, &progress, next_ms))
+            .await
+    }
+
+    /// Tries each row that is due once.
+    pub(crate) async fn flush(&self) -> Result<FlushReport, StateError> {
+        let now_ms = self.clock.now_ms();
+        let state = self.account.state();
+        let due = state
+            .run(move |state| state.due(now_ms, MAX_FLUSHED))
+            .await?;
+        self.flush_these(due, false).await
+    }
+
+    /// As [`Self::flush`], also with what is not due yet.
+    pub(crate) async fn flush_all(&self) -> Result<FlushReport, StateError> {
+        let waiting = self.waiting().await?;
+        let ids = waiting.into_iter().map(|waiting| waiting.id).collect();
+        self.flush_these(ids, true).await
+    }
+
+    async fn flush_these(
+        &self,
+        due: Vec<MessageId>,
+        at_once: bool,
+    ) -> Result<FlushReport, StateError> {
+        let state = self.account.state();
+        let mut report = FlushReport::default();
+        let mut due = due.into_iter();
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < FLUSHED_AT_ONCE {
+                let Some(id) = due.next() else { break };
+                let outbox = self.clone();
+                running.spawn(async move { outbox.flush_one(id, at_once).await });
+            }
+            match running.join_next().await {
+                Some(Ok(Ok(Some(true)))) => report.stored += 1,
+                Some(Ok(Ok(Some(false)))) => report.failed += 1,
+                Some(Ok(Ok(None))) => {}
+                Some(Ok(Err(error))) => return Err(error),
+                Some(Err(error)) => {
+                    if let Ok(panic) = error.try_into_panic() {
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+                None => break,
+            }
+        }
+        report.waiting = state.run(|state| state.waiting()).await?;
+        Ok(report)
+    }
+
+    /// Says whether the row was stored or given up, if it was either.
+    pub(crate) async fn flush_one(
+        &self,
+        id: MessageId,
+        at_once: bool,
+    ) -> Result<Option<bool>, StateError> {
+        let Claimed::Taken(mut row, _turn) = self.claim(id, at_once).await? else {
+            return Ok(None);
+        };
+        match self.work(&mut row, &|_, _| {}).await {
+            Ok(()) => Ok(Some(true)),
+            Err(cause) if !cause.may_pass() => Ok(Some(false)),
+            Err(cause) => {
+                row.progress.trouble = Some(cause.in_full());
+                // A full mailbox is emptied when its owner comes, which may be any moment.
+                let full = matches!(cause, AttemptError::Submit(SubmitError::QueueFull));
+                self.postpone(&row, pause(row.attempts, full)).await?;
+                Ok(None)
+            }
+        }
+    }
+}
