@@ -31,7 +31,7 @@ const u64 = (value) => {
   return bytes;
 };
 
-/** The nodes of the ledger: `{ id, certificate }` by address in lower case. */
+/** The nodes of the ledger: `{ id, certificate, url }` by address in lower case; `url` is the plain intake. */
 async function nodes() {
   const reader = viem.createPublicClient({ transport: viem.http(status.chain.rpc) });
   const logs = await reader.getContractEvents({
@@ -43,7 +43,8 @@ async function nodes() {
   const found = new Map();
   for (const { args } of logs) {
     const certificate = await openpgp.readKey({ binaryKey: unhex(args.certificate) });
-    found.set(args.node.toLowerCase(), { id: unhex(args.node), certificate });
+    const { url } = status.nodes.find(({ id }) => id.toLowerCase() === args.node.toLowerCase());
+    found.set(args.node.toLowerCase(), { id: unhex(args.node), certificate, url });
   }
   return found;
 }

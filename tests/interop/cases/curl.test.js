@@ -4,27 +4,22 @@
 
 const assert = require("node:assert/strict");
 const crypto = require("node:crypto");
-const { spawn } = require("node:child_process");
-const fs = require("node:fs");
-const path = require("node:path");
 const { before, test } = require("node:test");
 const openpgp = require("openpgp");
 const viem = require("viem");
-const { eventually, folder, status } = require("../devnet.js");
+const { WINDOW_BYTES, collect, collectAll } = require("../delivery.js");
+const { eventually, status } = require("../devnet.js");
 const { binding, bindingText, decode, encode, envelope, fingerprint, signer } = require("../envelope.js");
 const { Person } = require("../person.js");
 const wire = require("../wire.js");
 
 const { ITEM, LAYER_BYTES, LAYER_ROOM_BYTES, STATUS, Ties } = wire;
-const WINDOW_BYTES = 4 << 20;
 
 let known;
 let alice;
 let bob;
 let bobSecret;
 let mailbox;
-
-const urlOf = (node) => status.nodes.find(({ id }) => wire.unhex(id).equals(node.id)).url;
 
 before(async () => {
   known = await wire.nodes();
@@ -35,63 +30,6 @@ before(async () => {
   const { mailboxes } = await bob.json("route", "show");
   mailbox = known.get(mailboxes[0].toLowerCase());
 });
-
-/** `curl -N` on a node's plain intake: what it prints, as it comes. */
-class Stream {
-  constructor(node, layer) {
-    const body = path.join(folder("collect"), "body");
-    fs.writeFileSync(body, layer);
-    const head = path.join(path.dirname(body), "head");
-    this.head = head;
-    this.text = "";
-    this.errors = "";
-    const accept = "Accept: text/event-stream";
-    const args = ["-sS", "-N", "--max-time", "60", "-D", head, "-H", accept, "--data-binary", `@${body}`, urlOf(node)];
-    this.curl = spawn("curl", args, { stdio: ["ignore", "pipe", "pipe"] });
-    this.ended = new Promise((resolve) => this.curl.on("close", resolve));
-    this.curl.stdout.on("data", (data) => (this.text += data));
-    this.curl.stderr.on("data", (data) => (this.errors += data));
-  }
-
-  /** The data of the whole events so far. */
-  events() {
-    const whole = this.text.split("\n\n").slice(0, -1);
-    return whole.filter((event) => event.startsWith("data: ")).map((event) => Buffer.from(event.slice(6), "base64"));
-  }
-
-  async stop() {
-    this.curl.kill("SIGTERM");
-    await this.ended;
-  }
-}
-
-/** Asks Bob's mailbox for what it keeps. */
-async function collect(device, { after = null, stay = false } = {}) {
-  const ties = new Ties(mailbox);
-  const command = ties.owner(bobSecret, [1, device, after, WINDOW_BYTES, stay]);
-  const stream = new Stream(mailbox, await wire.sealLayer(mailbox, command, LAYER_BYTES[0]));
-  const items = () =>
-    stream.events().map((event, counter) => {
-      const [kind, sealed] = decode(event);
-      assert.equal(kind, STATUS.sealed);
-      return decode(ties.unseal(sealed, counter));
-    });
-  return { stream, items };
-}
-
-/** All that waits: packets with their cursors, and the cursor of having caught up. */
-async function collectAll(device, after = null) {
-  const { stream, items } = await collect(device, { after });
-  const code = await stream.ended;
-  assert.equal(code, 0, stream.errors);
-  assert.match(fs.readFileSync(stream.head, "utf8"), /^HTTP\/1\.1 200 .*content-type: text\/event-stream/is);
-  const all = items();
-  const last = all.pop();
-  assert.equal(last[0], ITEM.caughtUp);
-  assert.ok(Math.abs(last[2] - Date.now()) < 60_000);
-  assert.ok(all.every((item) => item[0] === ITEM.packet));
-  return { cursor: last[1], packets: all.map(([, cursor, time, packet]) => ({ cursor, time, packet })) };
-}
 
 /** Decrypts with OpenPGP.js and checks every signature there is; returns the message and its wallet. */
 async function read(packet, senderCertificate) {
@@ -119,7 +57,7 @@ test("curl_reads_a_delivery_as_server_sent_events", async () => {
   const texts = ["first", "second, grüße", "x".repeat(10_000)];
   for (const text of texts) await alice.text("send", bob.address, text);
   const device = crypto.randomBytes(16);
-  const { cursor, packets } = await collectAll(device);
+  const { cursor, packets } = await collectAll(mailbox, bobSecret, device);
   assert.equal(packets.length, texts.length);
   const certificate = await openpgp.readKey({ armoredKey: await alice.certificate() });
   for (const [at, { packet, time }] of packets.entries()) {
@@ -134,14 +72,14 @@ test("curl_reads_a_delivery_as_server_sent_events", async () => {
   assert.equal(packets.at(-1).cursor, cursor);
 
   // From a cursor on: what came after it. Unacknowledged, all of it is there still.
-  assert.equal((await collectAll(device, packets[0].cursor)).packets.length, 2);
-  assert.equal((await collectAll(device)).packets.length, 3);
+  assert.equal((await collectAll(mailbox, bobSecret, device, packets[0].cursor)).packets.length, 2);
+  assert.equal((await collectAll(mailbox, bobSecret, device)).packets.length, 3);
 
   const ties = new Ties(mailbox);
   const acknowledge = ties.owner(bobSecret, [2, device, cursor]);
-  const answer = await wire.exchange(urlOf(mailbox), await wire.sealLayer(mailbox, acknowledge, LAYER_BYTES[0]));
+  const answer = await wire.exchange(mailbox.url, await wire.sealLayer(mailbox, acknowledge, LAYER_BYTES[0]));
   assert.equal(ties.answer(answer)[0], STATUS.done);
-  assert.equal((await collectAll(device)).packets.length, 0);
+  assert.equal((await collectAll(mailbox, bobSecret, device)).packets.length, 0);
   // Acknowledged by one device, it waits for the other.
   const heard = await bob.listenOnce();
   assert.deepEqual(heard.filter((event) => event.text !== undefined).map((event) => event.text), texts);
@@ -149,8 +87,8 @@ test("curl_reads_a_delivery_as_server_sent_events", async () => {
 
 test("curl_that_stays_hears_a_message_as_it_comes", async () => {
   const device = crypto.randomBytes(16);
-  const { cursor } = await collectAll(device);
-  const { stream, items } = await collect(device, { after: cursor, stay: true });
+  const { cursor } = await collectAll(mailbox, bobSecret, device);
+  const { stream, items } = await collect(mailbox, bobSecret, device, { after: cursor, stay: true });
   try {
     await eventually("it has caught up", () => items().some((item) => item[0] === ITEM.caughtUp));
     await alice.text("send", bob.address, "while you listen");
@@ -169,7 +107,7 @@ test("collect_with_a_wrong_signature_is_refused", async () => {
   );
   signature[5] ^= 1;
   const forged = encode([version, node, time, nonce, answerKey, kind, [account, request, signature]]);
-  const answer = await wire.exchange(urlOf(mailbox), await wire.sealLayer(mailbox, forged, LAYER_BYTES[0]));
+  const answer = await wire.exchange(mailbox.url, await wire.sealLayer(mailbox, forged, LAYER_BYTES[0]));
   assert.equal(ties.answer(answer)[0], STATUS.denied);
 });
 
@@ -179,7 +117,7 @@ test("command_that_comes_twice_is_obeyed_once", async () => {
   for (const expected of [STATUS.record, STATUS.replayed]) {
     // The same command in a layer of its own.
     const layer = await wire.sealLayer(mailbox, command, LAYER_BYTES[0]);
-    assert.equal(ties.answer(await wire.exchange(urlOf(mailbox), layer))[0], expected);
+    assert.equal(ties.answer(await wire.exchange(mailbox.url, layer))[0], expected);
   }
 });
 
@@ -187,11 +125,11 @@ test("command_for_another_node_or_another_time_is_refused", async () => {
   const other = [...known.values()].find((node) => node !== mailbox);
   const stray = new Ties(other);
   const misled = await wire.sealLayer(mailbox, stray.lookUp(bob.address), LAYER_BYTES[0]);
-  assert.equal(stray.answer(await wire.exchange(urlOf(mailbox), misled))[0], STATUS.denied);
+  assert.equal(stray.answer(await wire.exchange(mailbox.url, misled))[0], STATUS.denied);
 
   const late = new Ties(mailbox, Date.now() - 86_400_000);
   const stale = await wire.sealLayer(mailbox, late.lookUp(bob.address), LAYER_BYTES[0]);
-  const [status_, payload] = late.answer(await wire.exchange(urlOf(mailbox), stale));
+  const [status_, payload] = late.answer(await wire.exchange(mailbox.url, stale));
   assert.equal(status_, STATUS.stale);
   // It says by its signature what time to use.
   const [node, timeMs, signature] = decode(payload);
@@ -202,7 +140,7 @@ test("command_for_another_node_or_another_time_is_refused", async () => {
   assert.ok(crypto.verify(null, message, wire.rawVerifier(mailbox.certificate), signature));
   const again = new Ties(mailbox, timeMs);
   const fresh = await wire.sealLayer(mailbox, again.lookUp(bob.address), LAYER_BYTES[0]);
-  assert.equal(again.answer(await wire.exchange(urlOf(mailbox), fresh))[0], STATUS.record);
+  assert.equal(again.answer(await wire.exchange(mailbox.url, fresh))[0], STATUS.record);
 });
 
 test("certificate_is_looked_up_and_checked_through_a_relay", async () => {
@@ -211,7 +149,7 @@ test("certificate_is_looked_up_and_checked_through_a_relay", async () => {
   const layer = await wire.sealLayer(mailbox, inner.lookUp(bob.address), LAYER_BYTES[0]);
   const command = outer.forward(mailbox.id, layer);
   const sealed = await wire.sealLayer(relay, command, layer.length + LAYER_ROOM_BYTES);
-  const answer = await wire.exchange(urlOf(relay), sealed);
+  const answer = await wire.exchange(relay.url, sealed);
   // The relay's seal around the mailbox's.
   const [kind, within] = outer.answer(answer);
   assert.equal(kind, STATUS.sealed);
@@ -239,7 +177,7 @@ test("message_sent_through_a_relay_is_acknowledged_by_the_mailbox", async () => 
   const ties = new Ties(relay);
   const sentMs = Date.now();
   const layer = await wire.sealLayer(relay, ties.forward(mailbox.id, packet), LAYER_BYTES[0]);
-  const [kind, payload] = ties.answer(await wire.exchange(urlOf(relay), layer));
+  const [kind, payload] = ties.answer(await wire.exchange(relay.url, layer));
   assert.equal(kind, STATUS.acknowledged);
   const [hash, timeMs, node, signature] = decode(payload);
   assert.deepEqual(hash, wire.sha256(packet));
