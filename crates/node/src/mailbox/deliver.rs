@@ -23,8 +23,14 @@ const BEAT_EVERY: Duration = Duration::from_secs(300);
 /// Packets read from the store in one go.
 const READ_ITEMS: usize = 16;
 const READ_BYTES: usize = 256 * 1024;
+/// How long a reader may take for an item before what was read for it goes; it is read again then.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// How long a replaced stream may take to say so.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// The window that a device may ask for, at most.
 const MAX_WINDOW_BYTES: u64 = 16 << 20;
+/// Packets that may be under way, whatever their size.
+const MAX_WINDOW_PACKETS: usize = 4_096;
 /// The status of a stream that a newer one of the same device replaced.
 const REPLACED: u8 = 16;
 
@@ -77,36 +83,27 @@ impl Mailboxes {
             );
         }
         let (to, items) = mpsc::channel(1);
-        let to_watch = to.clone();
         let stream = Stream {
             sealer: ItemSealer::new(&ties.answer_key, false),
-            to,
+            to: to.clone(),
             queue,
             device,
             at: start,
-            window: u64::from(window_bytes).min(MAX_WINDOW_BYTES),
-            under_way: VecDeque::new(),
+            under_way: UnderWay::new(window_bytes),
             acknowledgements,
         };
-        self.metrics.streams.inc();
         tokio::spawn(async move {
-            let mailboxes = self;
-            let (mut stream, reader, cancelled) = (stream, to_watch, cancelled);
-            let replaced = tokio::select! {
+            let mut stream = stream;
+            let _listed = Listed::new(&self, queue, device, id);
+            tokio::select! {
                 biased;
-                () = reader.closed() => false,
-                () = cancelled.cancelled() => true,
-                () = stream.run(&mailboxes, stay) => false,
-            };
-            if replaced {
-                let _gone = stream.send(&Item::Closed { status: REPLACED }).await;
-            } else {
-                let mut deliveries = mailboxes.deliveries.lock();
-                if deliveries.get(&(queue, device)).is_some_and(|d| d.id == id) {
-                    deliveries.remove(&(queue, device));
+                () = to.closed() => {}
+                () = cancelled.cancelled() => {
+                    let farewell = stream.send(&Item::Closed { status: REPLACED });
+                    let _gone = tokio::time::timeout(FAREWELL, farewell).await;
                 }
+                () = stream.run(&self, stay) => {}
             }
-            mailboxes.metrics.streams.dec();
         });
         Ok(Reply::Stream(items))
     }
@@ -125,6 +122,39 @@ impl Mailboxes {
     }
 }
 
+/// A delivery's entry in the list of those that run, and in their count.
+struct Listed<'m> {
+    mailboxes: &'m Mailboxes,
+    device: (QueueId, DeviceId),
+    id: u64,
+}
+
+impl<'m> Listed<'m> {
+    fn new(mailboxes: &'m Mailboxes, queue: QueueId, device: DeviceId, id: u64) -> Self {
+        mailboxes.metrics.streams.inc();
+        let device = (queue, device);
+        Self {
+            mailboxes,
+            device,
+            id,
+        }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        let mut deliveries = self.mailboxes.deliveries.lock();
+        // Another one may have taken its place.
+        if deliveries
+            .get(&self.device)
+            .is_some_and(|d| d.id == self.id)
+        {
+            deliveries.remove(&self.device);
+        }
+        self.mailboxes.metrics.streams.dec();
+    }
+}
+
 struct Stream {
     sealer: ItemSealer,
     to: mpsc::Sender<Bytes>,
@@ -132,39 +162,58 @@ struct Stream {
     device: DeviceId,
     /// The last cursor sent.
     at: Cursor,
-    window: u64,
-    /// Cursor and size of what was sent and not acknowledged.
-    under_way: VecDeque<(Cursor, u64)>,
+    under_way: UnderWay,
     acknowledgements: watch::Receiver<Cursor>,
 }
 
-/// The stream has no reader any more.
-struct Gone;
+/// What was sent and not acknowledged.
+struct UnderWay {
+    window: u64,
+    bytes: u64,
+    packets: VecDeque<(Cursor, u64)>,
+}
+
+impl UnderWay {
+    fn new(window_bytes: u32) -> Self {
+        Self {
+            window: u64::from(window_bytes).min(MAX_WINDOW_BYTES),
+            bytes: 0,
+            packets: VecDeque::new(),
+        }
+    }
+
+    /// Says whether `bytes` more fit the window; one packet always does.
+    fn fits(&self, bytes: u64) -> bool {
+        let full = self.packets.len() >= MAX_WINDOW_PACKETS;
+        self.packets.is_empty() || (!full && self.bytes + bytes <= self.window)
+    }
+
+    fn sent(&mut self, cursor: Cursor, bytes: u64) {
+        self.packets.push_back((cursor, bytes));
+        self.bytes += bytes;
+    }
+
+    fn acknowledged(&mut self, mark: Cursor) {
+        while let Some((_, bytes)) = self.packets.pop_front_if(|(cursor, _)| *cursor <= mark) {
+            self.bytes -= bytes;
+        }
+    }
+}
+
+/// Why a packet was not sent.
+enum NotSent {
+    /// The stream has no reader any more.
+    Gone,
+    /// The reader takes or acknowledges nothing for now.
+    Stalled,
+}
 
 impl Stream {
     async fn run(&mut self, mailboxes: &Mailboxes, stay: bool) {
         let mut arrivals = mailboxes.store.subscribe(self.queue);
         loop {
-            loop {
-                let read = mailboxes
-                    .store
-                    .read(self.queue, self.device, self.at, READ_ITEMS, READ_BYTES)
-                    .await;
-                let packets = match read {
-                    Ok(packets) => packets,
-                    Err(error) => {
-                        tracing::warn!(target: "node::mailbox", %error, "a delivery could not read its queue");
-                        return;
-                    }
-                };
-                if packets.is_empty() {
-                    break;
-                }
-                for stored in packets {
-                    if self.deliver(stored, mailboxes).await.is_err() {
-                        return;
-                    }
-                }
+            if self.catch_up(mailboxes).await.is_err() {
+                return;
             }
             let caught_up = Item::CaughtUp {
                 cursor: self.at.value(),
@@ -178,13 +227,8 @@ impl Stream {
                     Ok(Some(_)) => break,
                     Ok(None) => return,
                     Err(_) => {
-                        if self
-                            .send(&Item::Beat {
-                                node_time_ms: now_ms(),
-                            })
-                            .await
-                            .is_err()
-                        {
+                        let node_time_ms = now_ms();
+                        if self.send(&Item::Beat { node_time_ms }).await.is_err() {
                             return;
                         }
                     }
@@ -193,41 +237,100 @@ impl Stream {
         }
     }
 
-    async fn deliver(&mut self, stored: StoredPacket, mailboxes: &Mailboxes) -> Result<(), Gone> {
+    /// Sends all that is kept.
+    async fn catch_up(&mut self, mailboxes: &Mailboxes) -> Result<(), Gone> {
+        loop {
+            let read = mailboxes
+                .store
+                .read(self.queue, self.device, self.at, READ_ITEMS, READ_BYTES)
+                .await;
+            let packets = match read {
+                Ok(packets) => packets,
+                Err(error) => {
+                    tracing::warn!(target: "node::mailbox", %error, "a delivery could not read its queue");
+                    return Err(Gone);
+                }
+            };
+            if packets.is_empty() {
+                return Ok(());
+            }
+            let mut wanted = 0;
+            for stored in packets {
+                let bytes = stored.packet.len() as u64;
+                match self.deliver(stored, mailboxes).await {
+                    Ok(()) => {}
+                    Err(NotSent::Gone) => return Err(Gone),
+                    Err(NotSent::Stalled) => {
+                        wanted = bytes;
+                        break;
+                    }
+                }
+            }
+            // Thousands of readers may have stopped reading: nothing is held for them meanwhile.
+            if wanted > 0 {
+                self.make_room(wanted).await?;
+                let _ready = self.to.reserve().await.map_err(|_| Gone)?;
+            }
+        }
+    }
+
+    async fn deliver(
+        &mut self,
+        stored: StoredPacket,
+        mailboxes: &Mailboxes,
+    ) -> Result<(), NotSent> {
         let bytes = stored.packet.len() as u64;
-        self.make_room(bytes).await?;
-        self.at = stored.cursor;
-        self.under_way.push_back((stored.cursor, bytes));
-        mailboxes.metrics.delivered.inc();
+        tokio::time::timeout(STALLED_AFTER, self.make_room(bytes))
+            .await
+            .map_err(|_| NotSent::Stalled)?
+            .map_err(|Gone| NotSent::Gone)?;
+        let place = tokio::time::timeout(STALLED_AFTER, self.to.reserve())
+            .await
+            .map_err(|_| NotSent::Stalled)?
+            .map_err(|_| NotSent::Gone)?;
         let item = Item::Packet {
             cursor: stored.cursor.value(),
             stored_at_ms: stored.stored_at_ms,
             packet: stored.packet,
         };
-        self.send(&item).await
+        place.send(sealed(&mut self.sealer, &item));
+        self.at = stored.cursor;
+        self.under_way.sent(stored.cursor, bytes);
+        mailboxes.metrics.delivered.inc();
+        Ok(())
     }
 
-    /// Waits until `bytes` more fit the window; one packet always does.
+    /// Waits until `bytes` more fit the window.
     async fn make_room(&mut self, bytes: u64) -> Result<(), Gone> {
         loop {
             let mark = *self.acknowledgements.borrow_and_update();
-            while self
-                .under_way
-                .front()
-                .is_some_and(|(cursor, _)| *cursor <= mark)
-            {
-                self.under_way.pop_front();
-            }
-            let sent: u64 = self.under_way.iter().map(|(_, bytes)| bytes).sum();
-            if self.under_way.is_empty() || sent + bytes <= self.window {
+            self.under_way.acknowledged(mark);
+            if self.under_way.fits(bytes) {
                 return Ok(());
             }
             self.acknowledgements.changed().await.map_err(|_| Gone)?;
         }
     }
 
+    /// Seals an item when there is a place for it, so that none is sealed and then lost: the reader
+    /// could open nothing after it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future has sent and sealed nothing.
     async fn send(&mut self, item: &Item) -> Result<(), Gone> {
-        let answer = Answer::Sealed(self.sealer.seal(&item.encode()).into());
-        self.to.send(answer.encode().into()).await.map_err(|_| Gone)
+        let place = self.to.reserve().await.map_err(|_| Gone)?;
+        place.send(sealed(&mut self.sealer, item));
+        Ok(())
     }
 }
+
+/// The stream has no reader any more, or its queue can't be read.
+struct Gone;
+
+fn sealed(sealer: &mut ItemSealer, item: &Item) -> Bytes {
+    let sealed = sealer.seal(&item.encode());
+    Answer::Sealed(sealed.into()).encode().into()
+}
+
+#[cfg(test)]
+mod tests;
