@@ -19,9 +19,10 @@ use parking_lot::Mutex;
 use protocol::NodeId;
 use protocol::answer::{Acknowledgement, Answer, Refusal};
 use protocol::command::Subject;
+use protocol::duplicates::Recent;
 use protocol::frame::STAMP_BYTES;
 use sha2::{Digest as _, Sha256};
-use wallet::{KeyId, SecretCertificate};
+use wallet::{KeyId, SecretCertificate, WalletAddress};
 
 use crate::clock::now_ms;
 use crate::config::{MAX_STORED_BYTES, MailboxConfig};
@@ -33,6 +34,8 @@ use deliver::Delivery;
 /// How long a superseded key is still accepted, in milliseconds: a day, for senders that have not
 /// seen the new certificate.
 const SUPERSEDED_GRACE_MS: u64 = 86_400_000;
+/// Wallets whose paid routes are counted.
+const ROUTE_OWNERS: usize = 65_536;
 /// A queue fuller than this asks for stamps.
 const STAMPED_ABOVE: f64 = 0.5;
 
@@ -46,6 +49,7 @@ pub(crate) struct Mailboxes {
     challenge_key: ring::hmac::Key,
     deliveries: Mutex<HashMap<(QueueId, DeviceId), Delivery>>,
     routes: RouteSubmitter,
+    routes_paid: Mutex<Recent<WalletAddress, u32>>,
     metrics: Arc<Metrics>,
 }
 
@@ -85,6 +89,7 @@ impl Mailboxes {
             challenge_key,
             deliveries,
             routes,
+            routes_paid: Mutex::new(Recent::new(owner::ROUTES_SPAN_MS, ROUTE_OWNERS)),
             metrics,
         })
     }

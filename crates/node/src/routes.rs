@@ -145,7 +145,9 @@ async fn work(
                 }
             }
             Err(error) => {
-                tracing::warn!(target: "node::routes", %error, routes = jobs.len(), "routes were not put on the ledger");
+                // The reason may name wallets, so it is for the operator's own eyes.
+                tracing::warn!(target: "node::routes", routes = jobs.len(), "routes were not put on the ledger");
+                tracing::debug!(target: "node::routes", error, "why routes were not put on the ledger");
                 for job in jobs {
                     let _gone = job.done.send(Err(Refusal::Failed));
                 }

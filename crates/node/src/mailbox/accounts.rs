@@ -173,6 +173,11 @@ impl Accounts {
         })
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.maps.read().by_wallet.len()
+    }
+
     /// Says whether a mailbox for a key ID is kept here.
     pub(crate) fn keeps(&self, key: &KeyId) -> bool {
         self.maps.read().by_key.contains_key(key)

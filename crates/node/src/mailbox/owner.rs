@@ -6,7 +6,8 @@ use bytes::Bytes;
 use mailbox::{ControlError, Cursor, DeviceId, QueueId};
 use protocol::answer::{Answer, Record, Refusal};
 use protocol::command::{CodecError, Request, Route, TOKEN_BYTES, Ties, owner_message};
-use wallet::{Certificate, CertificateBinding, Fingerprint, KeyId, WalletSignature};
+use protocol::stamp::MAX_EFFORT;
+use wallet::{Certificate, CertificateBinding, Fingerprint, KeyId, WalletAddress, WalletSignature};
 
 use super::Mailboxes;
 use super::accounts::{Account, OpenAccountError};
@@ -16,6 +17,13 @@ use crate::links::Reply;
 
 /// A challenge can be answered in the span in which it was made and in the next.
 const CHALLENGE_SPAN_MS: u64 = 600_000;
+/// Accounts that are opened at one price; each further lot costs the base price more.
+const ACCOUNTS_AT_ONE_PRICE: usize = 16_384;
+/// Routes of one wallet that are paid for within [`ROUTES_SPAN_MS`]: an account costs a second of
+/// work, a route costs its mailbox money.
+const ROUTES_PAID: u32 = 20;
+/// An hour.
+pub(super) const ROUTES_SPAN_MS: u64 = 3_600_000;
 
 impl Mailboxes {
     /// Verifies who asks and does what is asked; the answer is sealed to the command's answer key.
@@ -115,14 +123,17 @@ impl Mailboxes {
                 Ok(Obeyed::Answer(Answer::Done))
             }
             Request::CloseMailbox => {
-                self.accounts
-                    .remove(&account.wallet())
-                    .await
-                    .map_err(|_| Refusal::Failed)?;
-                self.store
-                    .remove_queue(queue_of(&account))
-                    .await
-                    .map_err(refusal_of)?;
+                whole(async move {
+                    self.accounts
+                        .remove(&account.wallet())
+                        .await
+                        .map_err(|_| Refusal::Failed)?;
+                    self.store
+                        .remove_queue(queue_of(&account))
+                        .await
+                        .map_err(refusal_of)
+                })
+                .await?;
                 Ok(Obeyed::Answer(Answer::Done))
             }
             _ => Err(Refusal::Unsupported),
@@ -152,10 +163,9 @@ impl Mailboxes {
             return Ok(Answer::Done);
         }
         // Opening an account is paid for; what an owner does with it later is not.
-        if before.is_none() && !postmark.pays(self.config.stamp_effort) {
-            return Err(Refusal::StampRequired {
-                effort: self.config.stamp_effort,
-            });
+        let effort = opening_effort(self.config.stamp_effort, self.accounts.count());
+        if before.is_none() && !postmark.pays(effort) {
+            return Err(Refusal::StampRequired { effort });
         }
         let now = now_ms();
         let unproven: Vec<KeyId> = certificate
@@ -167,14 +177,14 @@ impl Mailboxes {
         if !unproven.is_empty() {
             return self.challenge(&unproven, &certificate, now);
         }
-        self.accounts.open(certificate, record, now).await.map_err(|error| match error {
-            OpenAccountError::Outdated | OpenAccountError::Contested => Refusal::Denied,
-            OpenAccountError::Full => Refusal::Busy,
-            OpenAccountError::Directory(error) => {
-                tracing::error!(target: "node::mailbox", %error, "an account could not be written");
-                Refusal::Failed
-            }
-        })?;
+        let accounts = Arc::clone(&self.accounts);
+        let opening = async move {
+            accounts
+                .open(certificate, record, now)
+                .await
+                .map_err(refuse)
+        };
+        whole(opening).await?;
         Ok(Answer::Done)
     }
 
@@ -226,6 +236,17 @@ impl Mailboxes {
             .map(Answer::Challenge)
     }
 
+    /// Counts a route of a wallet; false once it has had enough of them.
+    fn may_pay_for(&self, wallet: WalletAddress, now_ms: u64) -> bool {
+        let mut paid = self.routes_paid.lock();
+        let before = paid.recall(&wallet, now_ms).copied().unwrap_or(0);
+        if before >= ROUTES_PAID {
+            return false;
+        }
+        paid.remember(wallet, before + 1, now_ms);
+        true
+    }
+
     async fn submit_route(
         &self,
         account: &Account,
@@ -238,7 +259,35 @@ impl Mailboxes {
         if !known {
             return Err(Refusal::Denied);
         }
+        if !self.may_pay_for(route.wallet, now_ms()) {
+            return Err(Refusal::Busy);
+        }
         self.routes.submit(route, signature).await
+    }
+}
+
+/// What opening one more account costs: so much more with each lot of them that whoever wants to take
+/// all places works for years.
+fn opening_effort(base: u32, accounts: usize) -> u32 {
+    let lots = u32::try_from(accounts / ACCOUNTS_AT_ONE_PRICE).unwrap_or(u32::MAX);
+    base.saturating_mul(lots.saturating_add(1)).min(MAX_EFFORT)
+}
+
+/// Finishes a change also if who asked for it goes away midway: memory must not differ from the disk.
+async fn whole<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(change).await.unwrap_or(Err(Refusal::Failed))
+}
+
+fn refuse(error: OpenAccountError) -> Refusal {
+    match error {
+        OpenAccountError::Outdated | OpenAccountError::Contested => Refusal::Denied,
+        OpenAccountError::Full => Refusal::Busy,
+        OpenAccountError::Directory(error) => {
+            tracing::error!(target: "node::mailbox", %error, "an account could not be written");
+            Refusal::Failed
+        }
     }
 }
 
@@ -261,5 +310,34 @@ pub(super) fn refusal_of(error: ControlError) -> Refusal {
             tracing::error!(target: "node::mailbox", %error, "a mailbox could not be changed");
             Refusal::Failed
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_grow_dearer_the_more_there_are_and_never_beyond_what_may_be_asked() {
+        assert_eq!(opening_effort(100, 0), 100);
+        assert_eq!(opening_effort(100, 16_383), 100);
+        assert_eq!(opening_effort(100, 16_384), 200);
+        assert_eq!(opening_effort(100, 1_000_000), 6_200);
+        assert_eq!(opening_effort(u32::MAX, usize::MAX), MAX_EFFORT);
+    }
+
+    #[tokio::test]
+    async fn change_that_nobody_waits_for_is_carried_out_whole() {
+        let (begun, mut begins) = tokio::sync::mpsc::channel::<()>(1);
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let asker = tokio::spawn(whole(async move {
+            let _said = begun.send(()).await;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            let _said = done.send(());
+            Ok(())
+        }));
+        begins.recv().await.unwrap();
+        asker.abort();
+        is_done.await.unwrap();
     }
 }
