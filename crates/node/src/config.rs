@@ -9,10 +9,14 @@ use wallet::{SecretCertificate, WalletKey};
 /// How long a request over a link may take for each hop that is left to it: the first of four waits
 /// a minute, each later one less, so that who comes before can still answer that it was in vain.
 pub(crate) const REQUEST_TIMEOUT_PER_HOP: Duration = Duration::from_secs(15);
+/// How long a mailbox is waited for while there is another that may take the packet.
+pub(crate) const FAIL_OVER_AFTER: Duration = Duration::from_secs(10);
 /// How long a client may take to send a request's head.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a client may take to send a body of at most a mebibyte.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may take nothing of what is written to it.
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a silent event stream says that it is alive (an SSE comment).
 pub(crate) const STREAM_COMMENT_EVERY: Duration = Duration::from_secs(25);
 /// How long requests under way may take once the node stops.
@@ -25,8 +29,6 @@ pub(crate) const MAX_CONNECTIONS: usize = 16_384;
 pub(crate) const MAX_SESSIONS: usize = 100_000;
 /// Nonces of commands remembered: about 24 MB.
 pub(crate) const MAX_NONCES: usize = 1_000_000;
-/// Requests of one link that are being worked on at once; then its reader waits.
-pub(crate) const MAX_REQUESTS_PER_LINK: usize = 1_024;
 /// Delivery streams at once.
 pub(crate) const MAX_STREAMS: usize = 50_000;
 

@@ -17,10 +17,12 @@ use protocol::frame::{Header, MAX_HOPS, STAMP_BYTES};
 use protocol::freshness::Freshness;
 use protocol::stamp::Stamp;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wallet::SecretCertificate;
 
 use crate::clock::now_ms;
+use crate::config::{FAIL_OVER_AFTER, REQUEST_TIMEOUT_PER_HOP};
 use crate::links::{LinkError, Links, Local, Reply, Request};
 use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
@@ -243,8 +245,16 @@ impl Router {
             hops,
         };
         let mut refusal = Refusal::Unreachable;
-        for node in to {
-            match self.links.request(*node, request.clone()).await {
+        let end = Instant::now() + REQUEST_TIMEOUT_PER_HOP * (u32::from(hops) + 1);
+        let (mut next, mut request) = (to.iter(), Some(request));
+        while let (Some(node), Some(asked)) = (next.next(), request.take()) {
+            let mut patience = end.saturating_duration_since(Instant::now());
+            // The last one is waited for, and the packet is not held meanwhile.
+            if !next.as_slice().is_empty() {
+                patience = patience.min(FAIL_OVER_AFTER);
+                request = Some(asked.clone());
+            }
+            match self.links.request(*node, asked, patience).await {
                 Ok(reply) => return reply,
                 Err(LinkError::Busy) => refusal = Refusal::Busy,
                 Err(

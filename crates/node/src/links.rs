@@ -10,6 +10,7 @@
 mod accept;
 mod dial;
 mod pipe;
+mod queue;
 mod upgrade;
 
 pub(crate) use accept::accept;
@@ -34,6 +35,9 @@ use dial::Asker;
 
 /// Links dialled at once; beyond that the request is refused as unreachable.
 const MAX_LINKS: usize = 4_096;
+/// Links that one node may keep to this one: one, its successor, and those of which it does not know yet
+/// that they are dead.
+const MAX_LINKS_OF_ONE: usize = 8;
 /// How long a dial, with its handshakes, may take.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// The first wait after a failed dial; it doubles up to [`BACKOFF_MOST`], with jitter.
@@ -92,38 +96,65 @@ struct Dialling {
     not_before: Option<Instant>,
 }
 
-/// The links that this node dialled.
+/// The links that this node dialled, and a count of the others.
 pub(crate) struct Links {
     local: Arc<Local>,
     ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
-    shutdown: CancellationToken,
+    stop: CancellationToken,
     peers: Mutex<HashMap<NodeId, Arc<Peer>>>,
+    accepted: Mutex<HashMap<NodeId, usize>>,
+}
+
+/// The place of one accepted link; free again when dropped.
+pub(crate) struct Place<'l> {
+    links: &'l Links,
+    peer: NodeId,
 }
 
 impl Links {
+    /// `stop` ends all dialled links at once; what waits for an answer then is lost.
     pub(crate) fn new(
         local: Arc<Local>,
         ledger: Arc<Ledger>,
         metrics: Arc<Metrics>,
-        shutdown: CancellationToken,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             local,
             ledger,
             metrics,
-            shutdown,
+            stop,
             peers: Mutex::default(),
+            accepted: Mutex::default(),
         }
     }
 
-    /// Sends a packet to a node and waits for its answer or the start of its stream.
+    /// Sends a packet to a node and waits for its answer or the start of its stream, for `patience` at
+    /// most beyond what a dial takes.
     ///
     /// # Cancel safety
     /// Dropping the future tells the other node that nobody waits any more.
-    pub(crate) async fn request(&self, to: NodeId, request: Request) -> Result<Reply, LinkError> {
+    pub(crate) async fn request(
+        &self,
+        to: NodeId,
+        request: Request,
+        patience: Duration,
+    ) -> Result<Reply, LinkError> {
         let asker = self.asker(to).await?;
-        asker.ask(request).await
+        asker.ask(request, patience).await
+    }
+
+    /// Takes a place for a link that `peer` dialled, if it does not keep too many.
+    fn admit(&self, peer: NodeId) -> Option<Place<'_>> {
+        let mut accepted = self.accepted.lock();
+        let count = accepted.entry(peer).or_default();
+        if *count >= MAX_LINKS_OF_ONE {
+            return None;
+        }
+        *count += 1;
+        self.metrics.links_in.inc();
+        Some(Place { links: self, peer })
     }
 
     /// Says how many links are up.
@@ -131,11 +162,7 @@ impl Links {
         let peers: Vec<_> = self.peers.lock().values().cloned().collect();
         peers
             .iter()
-            .filter(|p| {
-                p.asker
-                    .try_lock()
-                    .is_ok_and(|d| d.live.as_ref().is_some_and(Asker::is_usable))
-            })
+            .filter(|p| p.asker.try_lock().is_ok_and(|d| d.is_live()))
             .count()
     }
 
@@ -145,6 +172,12 @@ impl Links {
             if let Some(peer) = peers.get(&to) {
                 Arc::clone(peer)
             } else {
+                if peers.len() >= MAX_LINKS {
+                    // Those of nobody else and without a link have nothing to lose but their wait.
+                    peers.retain(|_, p| {
+                        Arc::strong_count(p) > 1 || p.asker.try_lock().is_ok_and(|d| d.is_live())
+                    });
+                }
                 if peers.len() >= MAX_LINKS {
                     return Err(LinkError::Busy);
                 }
@@ -168,8 +201,8 @@ impl Links {
         };
         let dialled = tokio::select! {
             biased;
-            () = self.shutdown.cancelled() => return Err(LinkError::Unreachable),
-            dialled = tokio::time::timeout(DIAL_TIMEOUT, dial::dial(&self.local, &node, &self.metrics, &self.shutdown)) => dialled,
+            () = self.stop.cancelled() => return Err(LinkError::Unreachable),
+            dialled = tokio::time::timeout(DIAL_TIMEOUT, dial::dial(&self.local, &node, &self.metrics, &self.stop)) => dialled,
         };
         match dialled {
             Ok(Ok(asker)) => {
@@ -180,7 +213,7 @@ impl Links {
             }
             failed => {
                 let exponent = dialling.failures.min(10);
-                dialling.failures += 1;
+                dialling.failures = exponent + 1;
                 let wait = BACKOFF_FIRST
                     .saturating_mul(1 << exponent)
                     .min(BACKOFF_MOST);
@@ -193,5 +226,24 @@ impl Links {
                 Err(LinkError::Unreachable)
             }
         }
+    }
+}
+
+impl Dialling {
+    fn is_live(&self) -> bool {
+        self.live.as_ref().is_some_and(Asker::is_usable)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut accepted = self.links.accepted.lock();
+        if let Some(count) = accepted.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                accepted.remove(&self.peer);
+            }
+        }
+        self.links.metrics.links_in.dec();
     }
 }

@@ -6,25 +6,34 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use packet::SizeClass;
 use parking_lot::Mutex;
 use protocol::NodeId;
+use protocol::answer::{Answer, Refusal};
 use protocol::frame::{Header, Kind};
-use protocol::link::{Handshake, INITIAL_CREDIT_BYTES, Incoming};
+use protocol::link::{Handshake, INITIAL_CREDIT_BYTES, Incoming, MAX_LIFETIME_MS, Opener, Sealer};
 use thiserror::Error;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Reply;
-use super::pipe::{
-    Frames, Outgoing, PipeError, QUEUE_FRAMES, read_handshake, write_frames, write_handshake,
-};
-use crate::config::{DRAIN_TIMEOUT, MAX_REQUESTS_PER_LINK};
+use super::pipe::{Frames, PipeError, read_handshake, write_frames, write_handshake};
+use super::queue::{NotQueued, Queue, queue, region_kib};
+use crate::config::DRAIN_TIMEOUT;
 use crate::forward::{Arrived, Router};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A stream's sender may not save up more credit than this.
 const MAX_CREDIT_BYTES: i64 = 16 << 20;
+/// Requests of one link that are being worked on at once; one more is refused as busy.
+const MAX_REQUESTS: usize = 4_096;
+/// Regions of those requests in KiB.
+const MAX_REQUESTS_KIB: usize = 64 * 1_024;
+/// Streams of one link at once.
+const MAX_STREAMS: usize = 16_384;
 
 #[derive(Debug, Error)]
 pub(crate) enum AcceptError {
@@ -36,6 +45,8 @@ pub(crate) enum AcceptError {
     Handshake(#[from] protocol::session::SessionError),
     #[error("the dialer is no node of the ledger")]
     Stranger,
+    #[error("the dialer keeps too many links")]
+    TooMany,
     #[error(transparent)]
     Pipe(#[from] PipeErrorOf),
 }
@@ -50,6 +61,7 @@ struct Request {
     credit: Arc<Credit>,
 }
 
+/// What a stream may still send.
 struct Credit {
     bytes: AtomicI64,
     granted: Notify,
@@ -58,139 +70,183 @@ struct Credit {
 struct Serving {
     router: Arc<Router>,
     peer: NodeId,
-    queue: mpsc::Sender<Outgoing>,
+    queue: Queue,
     requests: Mutex<HashMap<u64, Request>>,
     room: Arc<Semaphore>,
+    room_kib: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    /// Ends every request of the link.
+    over: CancellationToken,
 }
 
 /// Serves a link that another node has dialled, until it ends or the node stops.
 pub(crate) async fn accept(
-    mut socket: TcpStream,
+    socket: TcpStream,
     early: Bytes,
     router: Arc<Router>,
 ) -> Result<(), AcceptError> {
     socket.set_nodelay(true)?;
-    let local = router.local();
-    let exchange = async {
-        let message = if early.is_empty() {
-            read_handshake(&mut socket).await?
-        } else {
-            let mut joined = tokio::io::AsyncReadExt::chain(&early[..], &mut socket);
-            read_handshake(&mut joined).await?
-        };
-        let (peer, answer, sealer, opener) =
-            Handshake::accept(local.me, &local.transport_secret, 0, &message)?;
-        let known = router
-            .ledger()
-            .node(&peer.node)
-            .is_some_and(|n| n.transport_key == peer.transport_key);
-        if !known || peer.node == local.me {
-            return Err(AcceptError::Stranger);
-        }
-        write_handshake(&mut socket, &answer).await?;
-        Ok((peer, sealer, opener))
+    let begun = async {
+        let (peer, socket, sealer, opener) = shake_hands(socket, early, &router).await?;
+        let (read_half, write_half) = socket.into_split();
+        let mut frames = Frames::new(read_half, opener, BytesMut::new());
+        // The first message can be a recorded one. A first frame can not: until it comes, the link takes
+        // no room from the node that it claims to be of.
+        let first = frames.next().await.map_err(PipeErrorOf)?;
+        Ok::<_, AcceptError>((peer, write_half, sealer, frames, first))
     };
-    let (peer, sealer, opener) = tokio::time::timeout(HANDSHAKE_TIMEOUT, exchange)
+    let (peer, write_half, sealer, frames, first) = tokio::time::timeout(HANDSHAKE_TIMEOUT, begun)
         .await
         .map_err(|_| AcceptError::Slow)??;
+    let _place = router.links().admit(peer).ok_or(AcceptError::TooMany)?;
 
-    let (queue, queued) = mpsc::channel(QUEUE_FRAMES);
-    let (read_half, write_half) = socket.into_split();
+    let (queue, queued) = queue();
     let serving = Arc::new(Serving {
         router: Arc::clone(&router),
-        peer: peer.node,
+        peer,
         queue,
         requests: Mutex::default(),
-        room: Arc::new(Semaphore::new(MAX_REQUESTS_PER_LINK)),
+        room: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        room_kib: Arc::new(Semaphore::new(MAX_REQUESTS_KIB)),
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        over: CancellationToken::new(),
     });
-    let metrics = Arc::clone(router.metrics());
-    metrics.links_in.inc();
+    // Also if this future is dropped.
+    let over = serving.over.clone().drop_guard();
     let shutdown = router.shutdown().clone();
     let mut writing = tokio::spawn(write_frames(write_half, sealer, queued, false));
+    let mut written = false;
     let ended = tokio::select! {
         biased;
         () = shutdown.cancelled() => Ok(()),
-        ended = &mut writing => ended.unwrap_or(Ok(())),
-        ended = Arc::clone(&serving).read(Frames::new(read_half, opener, BytesMut::new())) => ended,
+        () = tokio::time::sleep(Duration::from_millis(MAX_LIFETIME_MS)) => Ok(()),
+        ended = &mut writing => {
+            written = true;
+            ended.unwrap_or(Ok(()))
+        }
+        ended = Arc::clone(&serving).read(first, frames) => ended,
     };
     if shutdown.is_cancelled() {
-        // Say so, let what is under way finish, then go.
-        let _full = serving
-            .queue
-            .try_send(Outgoing::control(Header::control(Kind::GoAway, 0)));
-        let all = serving.room.acquire_many(MAX_REQUESTS_PER_LINK as u32);
-        let _slow = tokio::time::timeout(DRAIN_TIMEOUT, all).await;
+        serving.drain().await;
     }
-    for (_, request) in serving.requests.lock().drain() {
-        request.cancelled.cancel();
-    }
+    drop(over);
     drop(serving);
-    let _slow = tokio::time::timeout(DRAIN_TIMEOUT, &mut writing).await;
-    writing.abort();
-    metrics.links_in.dec();
+    if !written {
+        let _slow = tokio::time::timeout(DRAIN_TIMEOUT, &mut writing).await;
+        writing.abort();
+    }
     ended.map_err(|e| PipeErrorOf(e).into())
 }
 
+async fn shake_hands(
+    mut socket: TcpStream,
+    early: Bytes,
+    router: &Router,
+) -> Result<(NodeId, TcpStream, Sealer, Opener), AcceptError> {
+    let local = router.local();
+    let message = if early.is_empty() {
+        read_handshake(&mut socket).await?
+    } else {
+        let mut joined = (&early[..]).chain(&mut socket);
+        read_handshake(&mut joined).await?
+    };
+    let (peer, answer, sealer, opener) =
+        Handshake::accept(local.me, &local.transport_secret, 0, &message)?;
+    let known = router
+        .ledger()
+        .node(&peer.node)
+        .is_some_and(|n| n.transport_key == peer.transport_key);
+    if !known || peer.node == local.me {
+        return Err(AcceptError::Stranger);
+    }
+    write_handshake(&mut socket, &answer).await?;
+    Ok((peer.node, socket, sealer, opener))
+}
+
 impl Serving {
+    /// Asks for no more, lets what is under way finish; streams have no end to wait for.
+    async fn drain(&self) {
+        self.queue.insist(Header::control(Kind::GoAway, 0));
+        let all = self.room.acquire_many(MAX_REQUESTS as u32);
+        let _slow = tokio::time::timeout(DRAIN_TIMEOUT, all).await;
+    }
+
+    /// Serves frames, of which the first has come already. Waits for nothing but the writer, which the
+    /// dialer empties whatever else it does: no request holds up those behind it.
     async fn read(
         self: Arc<Self>,
-        mut frames: Frames<tokio::net::tcp::OwnedReadHalf>,
+        first: Incoming,
+        mut frames: Frames<OwnedReadHalf>,
     ) -> Result<(), PipeError> {
+        let mut next = first;
         loop {
-            let Incoming { header, payload } = frames.next().await?;
-            match header.kind {
-                Kind::Packet => {
-                    // A full house stops the reader, and so, by TCP, the dialer.
-                    let Ok(room) = Arc::clone(&self.room).acquire_owned().await else {
-                        return Ok(());
-                    };
-                    let cancelled = CancellationToken::new();
-                    let credit = Arc::new(Credit {
-                        bytes: AtomicI64::new(i64::from(INITIAL_CREDIT_BYTES)),
-                        granted: Notify::new(),
-                    });
-                    let request = Request {
-                        cancelled: cancelled.clone(),
-                        credit: Arc::clone(&credit),
-                    };
-                    self.requests.lock().insert(header.request, request);
-                    let serving = Arc::clone(&self);
-                    tokio::spawn(async move {
-                        tokio::select! {
-                            biased;
-                            () = cancelled.cancelled() => {}
-                            () = serving.answer(header, payload, &credit, room) => {}
-                        }
-                        serving.requests.lock().remove(&header.request);
-                    });
-                }
-                Kind::Cancel => {
-                    if let Some(request) = self.requests.lock().remove(&header.request) {
-                        request.cancelled.cancel();
-                    }
-                }
-                Kind::Credit => {
-                    if let Some(request) = self.requests.lock().get(&header.request) {
-                        let credit = &request.credit;
-                        let before = credit
-                            .bytes
-                            .fetch_add(i64::from(header.credit), Ordering::AcqRel);
-                        if before > MAX_CREDIT_BYTES {
-                            credit.bytes.store(MAX_CREDIT_BYTES, Ordering::Release);
-                        }
-                        credit.granted.notify_one();
-                    }
-                }
-                Kind::Ping => {
-                    let pong = Outgoing::control(Header::control(Kind::Pong, header.request));
-                    if self.queue.send(pong).await.is_err() {
-                        return Err(PipeError::Closed);
-                    }
-                }
-                // A dialer has nothing to answer here.
-                Kind::Answer | Kind::Item | Kind::Pong | Kind::GoAway => {}
-            }
+            self.serve(next).await?;
+            next = frames.next().await?;
         }
+    }
+
+    async fn serve(self: &Arc<Self>, frame: Incoming) -> Result<(), PipeError> {
+        let Incoming { header, payload } = frame;
+        match header.kind {
+            Kind::Packet => return self.begin(header, payload).await,
+            Kind::Cancel => {
+                // Its name is free once its task has ended.
+                if let Some(request) = self.requests.lock().get(&header.request) {
+                    request.cancelled.cancel();
+                }
+            }
+            Kind::Credit => {
+                if let Some(request) = self.requests.lock().get(&header.request) {
+                    request.credit.grant(header.credit);
+                }
+            }
+            Kind::Ping => {
+                let pong = Header::control(Kind::Pong, header.request);
+                return self.queue.put_control(pong).await.map_err(closed);
+            }
+            // A dialer has nothing to answer here.
+            Kind::Answer | Kind::Item | Kind::Pong | Kind::GoAway => {}
+        }
+        Ok(())
+    }
+
+    async fn begin(self: &Arc<Self>, header: Header, payload: Bytes) -> Result<(), PipeError> {
+        if self.requests.lock().contains_key(&header.request) {
+            return Err(PipeError::Repeated);
+        }
+        let Some(room) = self.room_for(&payload) else {
+            let busy = Answer::Refused(Refusal::Busy).encode();
+            let header = Header::answer(header.request, SizeClass::K4, 0);
+            return self.queue.put(header, busy.into()).await.map_err(closed);
+        };
+        let cancelled = self.over.child_token();
+        let credit = Arc::new(Credit {
+            bytes: AtomicI64::new(i64::from(INITIAL_CREDIT_BYTES)),
+            granted: Notify::new(),
+        });
+        let request = Request {
+            cancelled: cancelled.clone(),
+            credit: Arc::clone(&credit),
+        };
+        self.requests.lock().insert(header.request, request);
+        let serving = Arc::clone(self);
+        tokio::spawn(async move {
+            let _named = Named(&serving, header.request);
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => {}
+                _ = serving.answer(header, payload, &credit, room) => {}
+            }
+        });
+        Ok(())
+    }
+
+    fn room_for(&self, payload: &Bytes) -> Option<[OwnedSemaphorePermit; 2]> {
+        let one = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let kib = Arc::clone(&self.room_kib)
+            .try_acquire_many_owned(region_kib(payload)?)
+            .ok()?;
+        Some([one, kib])
     }
 
     async fn answer(
@@ -198,43 +254,96 @@ impl Serving {
         header: Header,
         packet: Bytes,
         credit: &Credit,
-        room: tokio::sync::OwnedSemaphorePermit,
-    ) {
+        room: [OwnedSemaphorePermit; 2],
+    ) -> Result<(), NotQueued> {
+        let request = header.request;
         let arrived = Arrived::from_link(self.peer, header, packet);
-        match self.router.route(arrived).await {
-            Reply::Answer(payload) => {
-                self.send(
-                    Header::answer(header.request, packet::SizeClass::K4, 0),
-                    payload,
-                )
-                .await;
-            }
-            Reply::Stream(mut items) => {
+        let last = match self.router.route(arrived).await {
+            Reply::Answer(payload) => payload,
+            Reply::Stream(items) => {
                 // Streams last for days; only what is short counts against the link's room.
                 drop(room);
-                while let Some(item) = items.recv().await {
-                    let region = packet::SizeClass::for_packet_len(item.len())
-                        .map_or(0, packet::SizeClass::frame_bytes);
-                    while credit.bytes.load(Ordering::Acquire) <= 0 {
-                        credit.granted.notified().await;
+                match self.streams.try_acquire() {
+                    Ok(_one) => {
+                        self.pass_on(request, items, credit).await?;
+                        Answer::Done.encode().into()
                     }
-                    credit.bytes.fetch_sub(region as i64, Ordering::AcqRel);
-                    self.send(Header::item(header.request, packet::SizeClass::K4, 0), item)
-                        .await;
+                    Err(_) => Answer::Refused(Refusal::Busy).encode().into(),
                 }
-                let end = protocol::answer::Answer::Done.encode();
-                self.send(
-                    Header::answer(header.request, packet::SizeClass::K4, 0),
-                    end.into(),
-                )
-                .await;
             }
-        }
+        };
+        self.queue
+            .put(Header::answer(request, SizeClass::K4, 0), last)
+            .await
     }
 
-    async fn send(&self, header: Header, payload: Bytes) {
-        if packet::SizeClass::for_packet_len(payload.len()).is_some() {
-            let _gone = self.queue.send(Outgoing { header, payload }).await;
+    /// Sends a stream's items as far as its reader has granted.
+    async fn pass_on(
+        &self,
+        request: u64,
+        mut items: mpsc::Receiver<Bytes>,
+        credit: &Credit,
+    ) -> Result<(), NotQueued> {
+        while let Some(item) = items.recv().await {
+            let kib = region_kib(&item).ok_or(NotQueued::TooLarge)?;
+            credit.spend(i64::from(kib) * 1024).await;
+            self.queue
+                .put(Header::item(request, SizeClass::K4, 0), item)
+                .await?;
         }
+        Ok(())
+    }
+}
+
+fn closed(_: NotQueued) -> PipeError {
+    PipeError::Closed
+}
+
+/// A request's name, free again when its task ends, however it ends.
+struct Named<'s>(&'s Serving, u64);
+
+impl Drop for Named<'_> {
+    fn drop(&mut self) {
+        self.0.requests.lock().remove(&self.1);
+    }
+}
+
+impl Credit {
+    fn grant(&self, bytes: u32) {
+        let raised = |left: i64| Some((left + i64::from(bytes)).min(MAX_CREDIT_BYTES));
+        let _always = self
+            .bytes
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, raised);
+        self.granted.notify_one();
+    }
+
+    /// Waits until there is any credit, then takes `bytes`.
+    async fn spend(&self, bytes: i64) {
+        while self.bytes.load(Ordering::Acquire) <= 0 {
+            self.granted.notified().await;
+        }
+        self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn credit_is_spent_below_zero_once_and_capped_when_saved_up() {
+        let credit = Credit {
+            bytes: AtomicI64::new(1),
+            granted: Notify::new(),
+        };
+        credit.spend(1 << 20).await;
+        let waiting = tokio::time::timeout(Duration::from_millis(20), credit.spend(1));
+        assert!(waiting.await.is_err(), "it is below zero");
+        credit.grant(1 << 20);
+        credit.spend(1).await;
+        for _ in 0..20 {
+            credit.grant(u32::MAX);
+        }
+        assert_eq!(credit.bytes.load(Ordering::Acquire), MAX_CREDIT_BYTES);
     }
 }

@@ -1,6 +1,7 @@
 //! The asking end of a link.
 
-use std::collections::HashMap;
+mod waiting;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,19 +13,17 @@ use protocol::frame::{Header, Kind};
 use protocol::link::{Handshake, Incoming, MAX_LIFETIME_MS};
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::pipe::{
-    Frames, Outgoing, PipeError, QUEUE_FRAMES, read_handshake, write_frames, write_handshake,
-};
+use super::pipe::{Frames, PipeError, read_handshake, write_frames, write_handshake};
+use super::queue::{NotQueued, Queue, queue, region_kib};
 use super::{LinkError, Local, Reply, Request, upgrade};
-use crate::config::REQUEST_TIMEOUT_PER_HOP;
 use crate::metrics::Metrics;
+use waiting::Waiting;
 
-/// Items of one stream that wait for their reader; credit keeps it below this.
-const STREAM_ITEMS: usize = 64;
 /// A link near its end of life is replaced this long before.
 const RENEW_BEFORE: Duration = Duration::from_secs(600);
 
@@ -47,15 +46,9 @@ pub(super) enum DialError {
     Impostor,
 }
 
-/// What waits for an answer.
-enum Slot {
-    First(oneshot::Sender<Reply>),
-    Stream { items: mpsc::Sender<Bytes> },
-}
-
 struct Shared {
-    queue: mpsc::Sender<Outgoing>,
-    waiting: Mutex<HashMap<u64, Slot>>,
+    queue: Queue,
+    waiting: Mutex<Waiting>,
     next: AtomicU64,
     /// Cleared when the link breaks or asks for no more.
     usable: AtomicBool,
@@ -81,32 +74,16 @@ pub(crate) fn authority(endpoint: &str) -> Option<String> {
 }
 
 /// Connects to a node, proves both ends and starts the link's tasks.
+///
+/// # Cancel safety
+/// Dropping the future closes the connection.
 pub(super) async fn dial(
     local: &Local,
     node: &NodeRecord,
     metrics: &Arc<Metrics>,
-    shutdown: &CancellationToken,
+    stop: &CancellationToken,
 ) -> Result<Asker, DialError> {
-    let authority = authority(&node.endpoint).ok_or(DialError::Endpoint)?;
-    let socket = TcpStream::connect(&authority).await?;
-    socket.set_nodelay(true)?;
-    let (mut http, connection) =
-        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(socket)).await?;
-    let connection = tokio::spawn(connection.with_upgrades());
-    let (request, expected) = upgrade::ask(&authority)?;
-    let response = http.send_request(request).await?;
-    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS
-        || response.headers().get(http::header::SEC_WEBSOCKET_ACCEPT) != Some(&expected)
-    {
-        connection.abort();
-        return Err(DialError::NotGranted);
-    }
-    let upgraded = hyper::upgrade::on(response).await?;
-    let parts = upgraded
-        .downcast::<hyper_util::rt::TokioIo<TcpStream>>()
-        .map_err(|_| DialError::NotGranted)?;
-    let mut socket = parts.io.into_inner();
-
+    let mut socket = upgrade(node).await?;
     let (handshake, message) = Handshake::dial(
         local.me,
         &local.transport_secret,
@@ -115,37 +92,31 @@ pub(super) async fn dial(
         0,
     )?;
     write_handshake(&mut socket, &message).await?;
-    // What hyper read ahead belongs to the link; the acceptor waits for us, so there is none.
-    if !parts.read_buf.is_empty() {
-        return Err(DialError::NotGranted);
-    }
     let answer = read_handshake(&mut socket).await?;
     let (peer, sealer, opener) = handshake.finish(&answer)?;
     if peer.node != node.address || peer.transport_key != node.transport_key {
         return Err(DialError::Impostor);
     }
 
-    let (queue, queued) = mpsc::channel(QUEUE_FRAMES);
+    let (queue, queued) = queue();
+    let lifetime = Duration::from_millis(MAX_LIFETIME_MS);
     let shared = Arc::new(Shared {
         queue,
         waiting: Mutex::default(),
         next: AtomicU64::new(1),
         usable: AtomicBool::new(true),
-        renew_at: Instant::now()
-            + Duration::from_millis(MAX_LIFETIME_MS).saturating_sub(RENEW_BEFORE),
+        renew_at: Instant::now() + lifetime.saturating_sub(RENEW_BEFORE),
     });
     let (read_half, write_half) = socket.into_split();
     metrics.links_out.inc();
-    let (reader, metrics, shutdown) = (
-        Arc::downgrade(&shared),
-        Arc::clone(metrics),
-        shutdown.clone(),
-    );
+    let (reader, metrics, stop) = (Arc::downgrade(&shared), Arc::clone(metrics), stop.clone());
     tokio::spawn(async move {
         // The reader holds the link only weakly, so that a link nobody uses any more can end.
         let ended = tokio::select! {
             biased;
-            () = shutdown.cancelled() => Ok(()),
+            () = stop.cancelled() => Ok(()),
+            // Streams that are left on it begin anew on its successor.
+            () = tokio::time::sleep(lifetime) => Ok(()),
             ended = write_frames(write_half, sealer, queued, true) => ended,
             ended = read(Frames::new(read_half, opener, BytesMut::new()), &reader) => ended,
         };
@@ -161,6 +132,43 @@ pub(super) async fn dial(
     Ok(Asker(shared))
 }
 
+/// Ends a task that would outlive who started it.
+struct Abort(AbortHandle);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Connects and asks for the upgrade.
+async fn upgrade(node: &NodeRecord) -> Result<TcpStream, DialError> {
+    let authority = authority(&node.endpoint).ok_or(DialError::Endpoint)?;
+    let socket = TcpStream::connect(&authority).await?;
+    socket.set_nodelay(true)?;
+    let (mut http, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(socket)).await?;
+    let _until_upgraded = Abort(tokio::spawn(connection.with_upgrades()).abort_handle());
+    let (request, expected) = upgrade::ask(&authority)?;
+    let response = http.send_request(request).await?;
+    if response.status() != http::StatusCode::SWITCHING_PROTOCOLS
+        || response.headers().get(http::header::SEC_WEBSOCKET_ACCEPT) != Some(&expected)
+    {
+        return Err(DialError::NotGranted);
+    }
+    let upgraded = hyper::upgrade::on(response).await?;
+    let parts = upgraded
+        .downcast::<hyper_util::rt::TokioIo<TcpStream>>()
+        .map_err(|_| DialError::NotGranted)?;
+    // What hyper read ahead would belong to the link; the acceptor waits for us, so there is none.
+    if !parts.read_buf.is_empty() {
+        return Err(DialError::NotGranted);
+    }
+    Ok(parts.io.into_inner())
+}
+
+/// Takes what the acceptor sends. Never waits for anything else, so that neither a slow stream nor a
+/// full queue keeps answers from those who wait for them.
 async fn read(
     mut frames: Frames<tokio::net::tcp::OwnedReadHalf>,
     shared: &std::sync::Weak<Shared>,
@@ -171,17 +179,19 @@ async fn read(
             return Ok(());
         };
         match header.kind {
-            Kind::Answer => match shared.waiting.lock().remove(&header.request) {
-                Some(Slot::First(asker)) => {
-                    let _gone = asker.send(Reply::Answer(payload));
+            Kind::Answer => shared.waiting.lock().answer(header.request, payload),
+            Kind::Item => {
+                // Nobody reads, or the far end sent more than it was granted: that stream is over.
+                let kept = shared
+                    .waiting
+                    .lock()
+                    .item(header.request, payload, header.last);
+                if !kept {
+                    shared
+                        .queue
+                        .insist(Header::control(Kind::Cancel, header.request));
                 }
-                // The last item of a stream may be an answer, if the far end refuses midway.
-                Some(Slot::Stream { items }) => {
-                    let _gone = items.try_send(payload);
-                }
-                None => {}
-            },
-            Kind::Item => shared.item(header, payload),
+            }
             Kind::GoAway => shared.usable.store(false, Ordering::Release),
             Kind::Pong => {}
             // An acceptor has nothing to ask here.
@@ -190,55 +200,18 @@ async fn read(
     }
 }
 
-impl Shared {
-    fn item(&self, header: Header, payload: Bytes) {
-        let mut waiting = self.waiting.lock();
-        let overrun = match waiting.remove(&header.request) {
-            Some(Slot::First(asker)) => {
-                let (items, reader) = mpsc::channel(STREAM_ITEMS);
-                let _first = items.try_send(payload);
-                if asker.send(Reply::Stream(reader)).is_ok() && !header.last {
-                    waiting.insert(header.request, Slot::Stream { items });
-                    false
-                } else {
-                    !header.last
-                }
-            }
-            Some(Slot::Stream { items }) => {
-                let sent = items.try_send(payload).is_ok();
-                if sent && !header.last {
-                    waiting.insert(header.request, Slot::Stream { items });
-                }
-                !sent
-            }
-            None => false,
-        };
-        // Nobody reads, or the far end sent more than it was granted: that stream is over.
-        if overrun {
-            let _full = self.queue.try_send(Outgoing::control(Header::control(
-                Kind::Cancel,
-                header.request,
-            )));
-        }
-    }
-}
-
 /// Tells the far end that nobody waits, unless the answer came.
-struct Waiting {
+struct Asked {
     shared: Arc<Shared>,
     request: u64,
 }
 
-impl Drop for Waiting {
+impl Drop for Asked {
     fn drop(&mut self) {
-        if self.shared.waiting.lock().remove(&self.request).is_some() {
-            let _full = self
-                .shared
+        if self.shared.waiting.lock().remove(self.request) {
+            self.shared
                 .queue
-                .try_send(Outgoing::control(Header::control(
-                    Kind::Cancel,
-                    self.request,
-                )));
+                .insist(Header::control(Kind::Cancel, self.request));
         }
     }
 }
@@ -246,22 +219,16 @@ impl Drop for Waiting {
 impl Asker {
     pub(super) fn is_usable(&self) -> bool {
         self.0.usable.load(Ordering::Acquire)
-            && !self.0.queue.is_closed()
+            && !self.0.queue.has_ended()
             && Instant::now() < self.0.renew_at
     }
 
-    pub(super) async fn ask(&self, ask: Request) -> Result<Reply, LinkError> {
+    /// Sends a request and waits for `patience` at most.
+    pub(super) async fn ask(&self, ask: Request, patience: Duration) -> Result<Reply, LinkError> {
         let Some(class) = packet::SizeClass::for_packet_len(ask.packet.len()) else {
             return Err(LinkError::Busy);
         };
-        let patience = REQUEST_TIMEOUT_PER_HOP * (u32::from(ask.hops) + 1);
         let request = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let (asker, answer) = oneshot::channel();
-        self.0.waiting.lock().insert(request, Slot::First(asker));
-        let waiting = Waiting {
-            shared: Arc::clone(&self.0),
-            request,
-        };
         let header = Header {
             request,
             stamp: ask.stamp,
@@ -270,18 +237,25 @@ impl Asker {
             hops: ask.hops,
             ..Header::packet(class, ask.packet.len() as u32)
         };
-        self.0
-            .queue
-            .try_send(Outgoing {
-                header,
-                payload: ask.packet,
-            })
-            .map_err(|e| match e {
-                mpsc::error::TrySendError::Full(_) => LinkError::Busy,
-                mpsc::error::TrySendError::Closed(_) => LinkError::Lost,
-            })?;
+        let answer = self
+            .0
+            .waiting
+            .lock()
+            .begin(request, Instant::now())
+            .ok_or(LinkError::Busy)?;
+        if let Err(error) = self.0.queue.offer(header, ask.packet) {
+            self.0.waiting.lock().remove(request);
+            return Err(match error {
+                NotQueued::Ended => LinkError::Lost,
+                NotQueued::Full | NotQueued::TooLarge => LinkError::Busy,
+            });
+        }
+        let asked = Asked {
+            shared: Arc::clone(&self.0),
+            request,
+        };
         match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(Reply::Stream(items))) => Ok(Reply::Stream(granting(waiting, items))),
+            Ok(Ok(Reply::Stream(items))) => Ok(Reply::Stream(granting(asked, items))),
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) => Err(LinkError::Lost),
             Err(_) => Err(LinkError::TimedOut),
@@ -290,10 +264,10 @@ impl Asker {
 }
 
 /// Passes items on and grants their sender as much again; ends the request when the reader goes.
-fn granting(waiting: Waiting, mut items: mpsc::Receiver<Bytes>) -> mpsc::Receiver<Bytes> {
+fn granting(asked: Asked, mut items: mpsc::Receiver<Bytes>) -> mpsc::Receiver<Bytes> {
     let (to, reader) = mpsc::channel(1);
     tokio::spawn(async move {
-        let waiting = waiting;
+        let asked = asked;
         loop {
             let item = tokio::select! {
                 biased;
@@ -301,13 +275,12 @@ fn granting(waiting: Waiting, mut items: mpsc::Receiver<Bytes>) -> mpsc::Receive
                 item = items.recv() => item,
             };
             let Some(item) = item else { break };
-            let region = packet::SizeClass::for_packet_len(item.len())
-                .map_or(0, packet::SizeClass::frame_bytes);
+            let granted = region_kib(&item).unwrap_or(0) * 1024;
             if to.send(item).await.is_err() {
                 break;
             }
-            let credit = Outgoing::control(Header::credit(waiting.request, region as u32));
-            if waiting.shared.queue.send(credit).await.is_err() {
+            let credit = Header::credit(asked.request, granted);
+            if asked.shared.queue.put_control(credit).await.is_err() {
                 break;
             }
         }

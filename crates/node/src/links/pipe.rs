@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use protocol::frame::{Header, Kind};
 use protocol::link::{Incoming, Opener, Sealer};
 use thiserror::Error;
@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Frames that wait for a link's writer at most.
-pub(super) const QUEUE_FRAMES: usize = 1_024;
+use super::queue::Outgoing;
+
 /// The writer seals as soon as this much waits; small enough to stay in a core's cache.
 const BATCH_BYTES: usize = 64 * 1024;
 /// A dialer asks for a sign of life this often.
@@ -22,22 +22,6 @@ const SILENCE_MOST: Duration = Duration::from_secs(45);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(45);
 const READ_BYTES: usize = 64 * 1024;
 
-/// A frame for the writer.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    pub(super) header: Header,
-    pub(super) payload: Bytes,
-}
-
-impl Outgoing {
-    pub(super) fn control(header: Header) -> Self {
-        Self {
-            header,
-            payload: Bytes::new(),
-        }
-    }
-}
-
 /// Why a link ended.
 #[derive(Debug, Error)]
 pub(super) enum PipeError {
@@ -45,13 +29,16 @@ pub(super) enum PipeError {
     Closed,
     #[error("the peer was silent for too long")]
     Silent,
+    #[error("the peer gave two requests one name")]
+    Repeated,
     #[error("the connection failed")]
     Io(#[from] std::io::Error),
     #[error("the peer sent what it must not")]
     Protocol(#[from] protocol::link::OpenError),
 }
 
-/// Writes queued frames, as many as are at hand in one go, until the queue closes.
+/// Writes queued frames, as many as are at hand in one go, until the queue closes. With `ping`, a sign
+/// of life is asked for at once (it proves to the acceptor that the link is no replay) and ever again.
 pub(super) async fn write_frames(
     mut socket: impl AsyncWrite + Unpin,
     mut sealer: Sealer,
@@ -59,7 +46,7 @@ pub(super) async fn write_frames(
     ping: bool,
 ) -> Result<(), PipeError> {
     let mut wire = Vec::with_capacity(BATCH_BYTES + 4096);
-    let mut next_ping = Instant::now() + PING_EVERY;
+    let mut next_ping = Instant::now();
     loop {
         let first = tokio::select! {
             biased;
