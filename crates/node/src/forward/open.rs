@@ -39,8 +39,11 @@ impl Router {
                     Origin::Layer { depth, .. } => depth.saturating_add(1),
                     _ => 1,
                 };
+                let (packet, ties) = (content.slice_ref(inner), command.ties.clone());
+                // What has been opened is not held while the inside is on its way.
+                drop((content, arrived.packet));
                 let inner = Arrived {
-                    packet: content.slice_ref(inner),
+                    packet,
                     origin: Origin::Layer { depth, next },
                     stamp,
                     broadcast: false,
@@ -49,7 +52,7 @@ impl Router {
                     hops: arrived.hops,
                     from: None,
                 };
-                seal_reply(&command.ties, Box::pin(self.route(inner)).await)
+                seal_reply(&ties, Box::pin(self.route(inner)).await)
             }
             Body::LookUp(subject) => {
                 let answer = self.mailboxes.look_up(&subject);
@@ -81,20 +84,21 @@ impl Router {
         if ties.node != self.local.me {
             return Err(Refusal::Denied);
         }
-        self.freshness
+        let fresh = self
+            .freshness
             .lock()
-            .accept(ties.time_ms, &ties.nonce, now_ms())
-            .map_err(|e| {
-                self.metrics.replayed.inc();
-                match e {
-                    NotFresh::Stale { use_ms } => {
-                        Refusal::Stale(NodeTime::sign(ties.node, use_ms, &ties.nonce, |m| {
-                            self.certificate.sign_raw(m)
-                        }))
-                    }
-                    _ => Refusal::Replayed,
+            .accept(ties.time_ms, &ties.nonce, now_ms());
+        fresh.map_err(|e| {
+            self.metrics.replayed.inc();
+            match e {
+                NotFresh::Stale { use_ms } => {
+                    Refusal::Stale(NodeTime::sign(ties.node, use_ms, &ties.nonce, |m| {
+                        self.certificate.sign_raw(m)
+                    }))
                 }
-            })
+                _ => Refusal::Replayed,
+            }
+        })
     }
 }
 
