@@ -5,6 +5,7 @@
 //! ([`site::SiteProfile`]), and learns nothing.
 
 mod exchange;
+mod patience;
 mod plain;
 mod sessions;
 mod site;
@@ -20,21 +21,30 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use protocol::answer::Refusal;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::TaskTracker;
 
-use crate::config::{BODY_TIMEOUT, DRAIN_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS};
+use crate::config::{BODY_TIMEOUT, DRAIN_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, WRITE_TIMEOUT};
 use crate::forward::Router;
 use crate::links;
+use patience::Patient;
 
 /// A body at most: a frame of the largest class, its header, and what an exchange adds.
 const MAX_BODY_BYTES: usize = packet::SizeClass::M1.frame_bytes()
     + protocol::frame::HEADER_BYTES
     + protocol::session::EXCHANGE_OVERHEAD_BYTES;
+/// Bodies up to this are always read: with [`MAX_CONNECTIONS`] they take 320 MiB.
+const SMALL_BODY_BYTES: usize = 20 * 1_024;
+/// Larger bodies that are read or worked on at once, in KiB: half a gibibyte.
+const LARGE_BODIES_KIB: usize = 512 * 1_024;
+/// How long a large body waits for room before its client is sent away.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -44,7 +54,22 @@ pub(crate) struct Intake {
     pub(crate) sessions: Sessions,
     pub(crate) site: Box<dyn SiteProfile>,
     pub(crate) plain_path: Option<String>,
+    /// Accepted links, to wait for at the end.
+    pub(crate) links: TaskTracker,
+    pub(crate) bodies: Bodies,
 }
+
+/// Room for bodies.
+pub(crate) struct Bodies(Arc<Semaphore>);
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LARGE_BODIES_KIB)))
+    }
+}
+
+/// A connection's place; a link that it becomes keeps it.
+type Place = Arc<OwnedSemaphorePermit>;
 
 impl Intake {
     /// Accepts connections until the node stops, then lets what is under way finish.
@@ -68,12 +93,7 @@ impl Intake {
             match accepted {
                 Ok((socket, _)) => {
                     let intake = Arc::clone(&self);
-                    tokio::spawn(async move {
-                        intake.router.metrics().connections.inc();
-                        intake.serve(socket).await;
-                        intake.router.metrics().connections.dec();
-                        drop(permit);
-                    });
+                    tokio::spawn(async move { intake.serve(socket, Arc::new(permit)).await });
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: wait for some to close.
@@ -86,17 +106,18 @@ impl Intake {
         let _slow = tokio::time::timeout(DRAIN_TIMEOUT, all).await;
     }
 
-    async fn serve(self: &Arc<Self>, socket: TcpStream) {
+    async fn serve(self: &Arc<Self>, socket: TcpStream, place: Place) {
+        let _counted = Counted::new(self);
         let _slow_start = socket.set_nodelay(true);
         let service = service_fn(|request| {
-            let intake = Arc::clone(self);
-            async move { Ok::<_, Infallible>(intake.respond(request).await) }
+            let (intake, place) = (Arc::clone(self), Arc::clone(&place));
+            async move { Ok::<_, Infallible>(intake.respond(request, place).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(64 * 1024)
-            .serve_connection(TokioIo::new(socket), service)
+            .serve_connection(TokioIo::new(Patient::new(socket, WRITE_TIMEOUT)), service)
             .with_upgrades();
         tokio::pin!(connection);
         let shutdown = self.router.shutdown().clone();
@@ -112,9 +133,13 @@ impl Intake {
         }
     }
 
-    async fn respond(self: Arc<Self>, mut request: Request<Incoming>) -> Response<Body> {
+    async fn respond(
+        self: Arc<Self>,
+        mut request: Request<Incoming>,
+        place: Place,
+    ) -> Response<Body> {
         if links::is_upgrade(&request) {
-            return self.upgrade(&mut request);
+            return self.upgrade(&mut request, place);
         }
         let plain = self.plain_path.as_deref() == Some(request.uri().path());
         if request.method() != Method::POST {
@@ -124,15 +149,12 @@ impl Intake {
             .headers()
             .get(http::header::ACCEPT)
             .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
-        let body = match read_body(request).await {
-            Some(body) => body,
-            None if plain => return plain::too_large(),
-            None => return self.stranger(),
-        };
-        if plain {
-            plain::serve(&self, body, wants_stream).await
-        } else {
-            exchange::serve(&self, body).await
+        // The room is held until the answer is there: so long may the body be.
+        match (self.bodies.read(request).await, plain) {
+            (Ok((body, _room)), true) => plain::serve(&self, body, wants_stream).await,
+            (Ok((body, _room)), false) => exchange::serve(&self, body).await,
+            (Err(refusal), true) => plain::refuse(&refusal),
+            (Err(_), false) => self.stranger(),
         }
     }
 
@@ -141,18 +163,20 @@ impl Intake {
         self.site.stranger()
     }
 
-    fn upgrade(self: &Arc<Self>, request: &mut Request<Incoming>) -> Response<Body> {
+    fn upgrade(self: &Arc<Self>, request: &mut Request<Incoming>, place: Place) -> Response<Body> {
         let Some(response) = links::respond_to_upgrade(request) else {
             return self.stranger();
         };
         let upgraded = hyper::upgrade::on(request);
         let router = Arc::clone(&self.router);
-        tokio::spawn(async move {
+        self.links.spawn(async move {
+            let _place = place;
             let Ok(upgraded) = upgraded.await else { return };
-            let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            let Ok(parts) = upgraded.downcast::<TokioIo<Patient<TcpStream>>>() else {
                 return;
             };
-            let ended = links::accept(parts.io.into_inner(), parts.read_buf, router).await;
+            let socket = parts.io.into_inner().into_inner();
+            let ended = links::accept(socket, parts.read_buf, router).await;
             if let Err(error) = ended {
                 tracing::debug!(target: "node::links", %error, "an accepted link ended");
             }
@@ -161,11 +185,50 @@ impl Intake {
     }
 }
 
-async fn read_body(request: Request<Incoming>) -> Option<Bytes> {
-    let collecting = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
-    match tokio::time::timeout(BODY_TIMEOUT, collecting).await {
-        Ok(Ok(body)) => Some(body.to_bytes()),
-        _ => None,
+impl Bodies {
+    /// Reads a body; a large one only if there is room for it.
+    async fn read(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
+        // A client that does not say how long its body is takes as much room as it might need.
+        let claimed = request.body().size_hint().upper();
+        let most = claimed.map_or(MAX_BODY_BYTES, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        if most > MAX_BODY_BYTES {
+            return Err(Refusal::TooLarge);
+        }
+        let room = if most <= SMALL_BODY_BYTES {
+            None
+        } else {
+            let kib = u32::try_from(most.div_ceil(1024)).unwrap_or(u32::MAX);
+            let room = Arc::clone(&self.0).acquire_many_owned(kib);
+            match tokio::time::timeout(ROOM_TIMEOUT, room).await {
+                Ok(Ok(room)) => Some(room),
+                _ => return Err(Refusal::Busy),
+            }
+        };
+        let collecting = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
+        match tokio::time::timeout(BODY_TIMEOUT, collecting).await {
+            Ok(Ok(body)) => Ok((body.to_bytes(), room)),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+            _ => Err(Refusal::Malformed),
+        }
+    }
+}
+
+/// One of the open connections, counted until it is dropped.
+struct Counted<'i>(&'i Intake);
+
+impl<'i> Counted<'i> {
+    fn new(intake: &'i Intake) -> Self {
+        intake.router.metrics().connections.inc();
+        Self(intake)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.router.metrics().connections.dec();
     }
 }
 

@@ -39,7 +39,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::now_ms;
 use crate::config::{DRAIN_TIMEOUT, MAX_NONCES};
 use crate::forward::{Router, RouterParts};
-use crate::intake::{Bare, Intake, Sessions};
+use crate::intake::{Bare, Bodies, Intake, Sessions};
 use crate::links::{Links, Local};
 use crate::mailbox::{Accounts, MailboxParts, Mailboxes};
 use crate::metrics::Metrics;
@@ -117,7 +117,7 @@ pub async fn run(
     let ledger = Arc::new(Ledger::new(index));
     {
         let (ledger, stop) = (Arc::clone(&ledger), shutdown.clone());
-        tasks.spawn(async move { ledger.follow(stop).await });
+        tasks.spawn(ledger.follow(stop));
     }
 
     let store_config = LogConfig {
@@ -155,11 +155,14 @@ pub async fn run(
         ledger: Arc::clone(&ledger),
         accounts,
     };
+    // Dialled links outlive the shutdown until what is under way has its answers.
+    let hang_up = CancellationToken::new();
+    let _at_last = hang_up.clone().drop_guard();
     let links = Links::new(
         Arc::clone(&local),
         Arc::clone(&ledger),
         Arc::clone(&metrics),
-        shutdown.clone(),
+        hang_up,
     );
     let router = Arc::new(Router::new(RouterParts {
         local,
@@ -178,6 +181,8 @@ pub async fn run(
         sessions: Sessions::new(metrics),
         site: Box::new(Bare),
         plain_path: config.plain_intake.clone(),
+        links: TaskTracker::new(),
+        bodies: Bodies::default(),
     });
 
     tasks.spawn(syncer.run(shutdown.clone().cancelled_owned()));
@@ -185,13 +190,16 @@ pub async fn run(
     tasks.spawn(ceiling::keep(ceiling_file.clone(), Arc::clone(&router)));
     tasks.spawn(housekeeping(Arc::clone(&intake), Arc::clone(&mailboxes)));
     tracing::info!(target: "node", "the node is up");
-    intake.run(listener).await;
+    intake.clone().run(listener).await;
 
     tracing::info!(target: "node", "the node stops");
     tasks.close();
-    let _slow = tokio::time::timeout(DRAIN_TIMEOUT, tasks.wait()).await;
+    intake.links.close();
+    let all = async { tokio::join!(tasks.wait(), intake.links.wait()) };
+    let _slow = tokio::time::timeout(2 * DRAIN_TIMEOUT, all).await;
     mailboxes.close().await;
-    let closing = router.freshness().lock().closing_ceiling();
+    // Nothing is obeyed after this, though a slow connection may still be open.
+    let closing = router.freshness().lock().close();
     if let Err(error) = ceiling::write(&ceiling_file, closing) {
         tracing::warn!(target: "node", %error, "the closing time could not be written");
     }

@@ -1,6 +1,7 @@
 //! Exchanges: a client's sealed request, and the sealed answer or stream that comes back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -42,7 +43,12 @@ pub(super) async fn serve(intake: &Intake, body: Bytes) -> Response<Body> {
         return intake.stranger();
     }
     let length = payload.len();
-    let packet = body.freeze().slice(PAYLOAD_AT..PAYLOAD_AT + length);
+    let packet = if length < header.region_bytes() / 2 {
+        // A few bytes in a region of a mebibyte must not keep it alive on their way.
+        Bytes::copy_from_slice(payload)
+    } else {
+        body.freeze().slice(PAYLOAD_AT..PAYLOAD_AT + length)
+    };
     match intake
         .router
         .route(Arrived::from_client(&header, packet))
@@ -52,9 +58,11 @@ pub(super) async fn serve(intake: &Intake, body: Bytes) -> Response<Body> {
             Some(sealed) => intake.site.answer(full(sealed)),
             None => intake.stranger(),
         },
-        Reply::Stream(items) => intake
-            .site
-            .stream(stream::events(seal_items(session, exchange, items))),
+        Reply::Stream(items) => {
+            let stop = intake.router.shutdown().clone();
+            let sealed = seal_items(session, exchange, items, now);
+            intake.site.stream(stream::events(sealed, stop))
+        }
     }
 }
 
@@ -79,18 +87,24 @@ fn seal(
 }
 
 /// Seals a stream's items one by one; its bounded channels hold the sender back when the client is slow.
+/// The stream ends with its session, whose keys are not to be used for longer.
 fn seal_items(
     session: Arc<Session>,
     exchange: ExchangeId,
     mut items: mpsc::Receiver<Bytes>,
+    now_ms: u64,
 ) -> mpsc::Receiver<Bytes> {
     let (to, sealed) = mpsc::channel::<Bytes>(1);
+    let left = Duration::from_millis(session.keys.expires_ms.saturating_sub(now_ms));
     tokio::spawn(async move {
+        let expired = tokio::time::sleep(left);
+        tokio::pin!(expired);
         let mut next = 0;
         loop {
             let item = tokio::select! {
                 biased;
                 () = to.closed() => return,
+                () = &mut expired => return,
                 item = items.recv() => item,
             };
             let Some(item) = item else { return };

@@ -21,7 +21,7 @@ const MAX_MESSAGE_BYTES: usize = SizeClass::M1.packet_bytes();
 /// Serves one message.
 pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> Response<Body> {
     if body.len() > MAX_BODY_BYTES {
-        return too_large();
+        return refuse(&Refusal::TooLarge);
     }
     let packet = match packet::dearmor(&body, MAX_BODY_BYTES) {
         Ok(std::borrow::Cow::Borrowed(_)) => body,
@@ -29,7 +29,7 @@ pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> R
         Err(error) => return refused(StatusCode::BAD_REQUEST, "malformed", &error.to_string()),
     };
     if packet.len() > MAX_MESSAGE_BYTES {
-        return too_large();
+        return refuse(&Refusal::TooLarge);
     }
     let arrived = Arrived {
         packet,
@@ -41,7 +41,10 @@ pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> R
         from: None,
     };
     match intake.router.route(arrived).await {
-        Reply::Stream(items) => intake.site.stream(stream::events(items)),
+        Reply::Stream(items) => {
+            let stop = intake.router.shutdown().clone();
+            intake.site.stream(stream::events(items, stop))
+        }
         Reply::Answer(bytes) => match Answer::decode(&bytes) {
             Ok(Answer::Acknowledged(a)) => json_response(
                 StatusCode::OK,
@@ -60,12 +63,8 @@ pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> R
     }
 }
 
-/// The response to a body beyond the bound.
-pub(super) fn too_large() -> Response<Body> {
-    refuse(&Refusal::TooLarge)
-}
-
-fn refuse(refusal: &Refusal) -> Response<Body> {
+/// The response to what was refused.
+pub(super) fn refuse(refusal: &Refusal) -> Response<Body> {
     let (status, error) = match refusal {
         Refusal::Malformed => (StatusCode::BAD_REQUEST, "malformed"),
         Refusal::UnknownKey | Refusal::NotFound => (StatusCode::NOT_FOUND, "unknown_key"),

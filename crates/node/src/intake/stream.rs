@@ -2,6 +2,7 @@
 //! can be told from a dead one.
 
 use std::convert::Infallible;
+use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -12,14 +13,16 @@ use http_body_util::BodyExt as _;
 use hyper::body::Frame;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::Body;
 use crate::config::STREAM_COMMENT_EVERY;
 
-/// The body of an event stream that carries `items`.
-pub(super) fn events(items: mpsc::Receiver<Bytes>) -> Body {
+/// The body of an event stream that carries `items`, until they or the node end.
+pub(super) fn events(items: mpsc::Receiver<Bytes>, stop: CancellationToken) -> Body {
     Events {
         items,
+        stop: Box::pin(stop.cancelled_owned()),
         comment: Box::pin(tokio::time::sleep(STREAM_COMMENT_EVERY)),
     }
     .boxed_unsync()
@@ -27,6 +30,7 @@ pub(super) fn events(items: mpsc::Receiver<Bytes>) -> Body {
 
 struct Events {
     items: mpsc::Receiver<Bytes>,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
     comment: Pin<Box<Sleep>>,
 }
 
@@ -38,6 +42,9 @@ impl hyper::body::Body for Events {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.stop.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         if let Poll::Ready(item) = self.items.poll_recv(cx) {
             self.comment
                 .as_mut()
@@ -52,8 +59,6 @@ impl hyper::body::Body for Events {
         Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b":\n\n")))))
     }
 }
-
-use std::future::Future as _;
 
 fn event(item: &[u8]) -> Bytes {
     let mut text = String::with_capacity(item.len() / 3 * 4 + 16);
