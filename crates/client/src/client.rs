@@ -341,10 +341,11 @@ impl Client {
 
     /// Takes the wallet off its mailboxes: new mail can't reach it once senders have noticed.
     ///
-    /// A route on the ledger stays there until it expires; its sequence is above it, so that the next one replaces it.
+    /// A route on the ledger is replaced by one that is over within an hour. What is under way is still collected.
     ///
     /// # Errors
-    /// [`UpkeepError`] if that can't be written down.
+    /// [`UpkeepError`] if that can't be written down, or no former mailbox puts that on the ledger (then whoever
+    /// listens tries again).
     pub async fn clear_route(&self) -> Result<(), UpkeepError> {
         self.upkeep.clear_mailboxes().await
     }

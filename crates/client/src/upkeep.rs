@@ -37,6 +37,8 @@ const RETIRING_MS: u64 = (1 + 14 + 1) * DAY_MS;
 const MAX_RETIRING: usize = 8;
 /// How long a route is good for; each rotation makes a new one.
 const ROUTE_MS: u64 = 365 * DAY_MS;
+/// How long the last route of a wallet that gives up its mailboxes is good for: long enough for a clock that is off.
+const ENDING_ROUTE_MS: u64 = 60 * 60 * 1_000;
 /// Superseded subkeys stay in the route that long: packets to them may be under way.
 const ROUTE_SUPERSEDED_MS: u64 = 2 * DAY_MS;
 /// Key IDs in a route at most.
@@ -220,11 +222,14 @@ impl Upkeep {
     pub(crate) async fn clear_mailboxes(&self) -> Result<(), UpkeepError> {
         let now_ms = self.now_ms();
         self.change(move |account, identity| {
+            if identity.binding.mailboxes.is_empty() {
+                return Ok(());
+            }
             retire(identity, &[], now_ms);
-            identity.standing.listed = false;
             identity.bind(account.key(), 0, Vec::new(), now_ms)
         })
-        .await
+        .await?;
+        self.list().await
     }
 
     /// Picks mailboxes at random.
@@ -270,7 +275,8 @@ impl Upkeep {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Has a mailbox put the route on the ledger, if it is wanted there and is not yet.
+    /// Has a mailbox put the route on the ledger, if it is wanted there and is not yet. A wallet without
+    /// mailboxes has its former ones put a route there that is soon over.
     async fn list(&self) -> Result<(), UpkeepError> {
         let identity = self.account.identity()?;
         let sequence = identity.binding.sequence;
@@ -281,6 +287,11 @@ impl Upkeep {
             return Ok(());
         };
         let record = route_of(&identity, self.now_ms());
+        let carriers = record.mailboxes.clone();
+        if carriers.is_empty() {
+            return Ok(());
+        }
+        let ends = identity.binding.mailboxes.is_empty();
         let signed =
             SignedRoute::sign(record, self.account.key(), ledger.chain_id, ledger.registry)?;
         let route = Route {
@@ -292,17 +303,17 @@ impl Upkeep {
             expiry_s: signed.route.expiry_s,
         };
         let mut failure = None;
-        for mailbox in identity.binding.mailboxes.iter().copied() {
-            let owner = identity.owner();
-            let signature = signed.signature;
-            match (self.carrier)
-                .submit_route(owner, mailbox, &route, signature)
-                .await
-            {
+        for mailbox in carriers {
+            let (owner, signature) = (identity.owner(), signed.signature);
+            let submitted = self.carrier.submit_route(owner, mailbox, &route, signature);
+            match submitted.await {
                 Ok(()) => {
                     return self
                         .change(move |_, identity| {
                             identity.standing.route_sequence = Some(sequence);
+                            if ends && identity.binding.sequence == sequence {
+                                identity.standing.listed = false;
+                            }
                             Ok(())
                         })
                         .await;
@@ -424,13 +435,21 @@ fn route_of(identity: &Identity, now_ms: u64) -> RouteRecord {
     let mut key_ids = identity.secret.certificate().key_ids();
     key_ids.extend(recent.map(wallet::SupersededSubkey::key_id));
     key_ids.truncate(MAX_ROUTE_KEYS);
+    // The ledger takes no route without mailboxes, and none that is over already.
+    let (mailboxes, good_ms) = if identity.binding.mailboxes.is_empty() {
+        let former = identity.standing.retiring.iter().rev();
+        let former = former.map(|former| former.node).take(MAX_MAILBOXES);
+        (former.collect(), ENDING_ROUTE_MS)
+    } else {
+        (identity.binding.mailboxes.clone(), ROUTE_MS)
+    };
     RouteRecord {
         wallet: identity.binding.wallet,
         fingerprint: identity.binding.fingerprint,
         key_ids,
-        mailboxes: identity.binding.mailboxes.clone(),
+        mailboxes,
         sequence: identity.binding.sequence,
-        expiry_s: now_ms.saturating_add(ROUTE_MS) / 1_000,
+        expiry_s: now_ms.saturating_add(good_ms) / 1_000,
     }
 }
 

@@ -21,8 +21,8 @@ const WINDOW_BYTES: u32 = 8 << 20;
 /// Packets and bytes that are made durable in one go, so that many small ones share one sync.
 const MAX_BATCH: usize = 128;
 const MAX_BATCH_BYTES: usize = 4 << 20;
-/// Items that wait to be taken in; the window bounds their bytes.
-const QUEUE: usize = 128;
+/// Items that wait to be taken in; a mailbox that ignores the window fills no more memory than these.
+const QUEUE: usize = 32;
 /// Acknowledgements wait that long for others to join them; jittered, as each is seen by an entry.
 const ACK_DELAY_MS: std::ops::RangeInclusive<u64> = 20..=120;
 /// When an acknowledgement that did not get through is made again.
@@ -53,6 +53,8 @@ pub(super) struct Collector {
     pub(super) notices: mpsc::Sender<Event>,
     /// Set once the mailbox has delivered what it kept, or could not be reached.
     pub(super) caught_up: Arc<CaughtUp>,
+    /// Whether the user was told that the mailbox can't be reached.
+    pub(super) told: AtomicBool,
 }
 
 /// Whether a mailbox has delivered what it kept.
@@ -130,14 +132,16 @@ impl Collector {
     fn tell(&self, broken: &Broken, failures: u32) {
         let reason = in_full(broken);
         if let Broken::Intake(_) = broken {
-            self.notice(Event::Warning(Warning::NotDurable { reason }));
+            if failures == 1 {
+                self.notice(Event::Warning(Warning::NotDurable { reason }));
+            }
             return;
         }
         if failures >= TELL_AFTER {
             // Others may have all there is: the user need not wait for this one.
             self.caught_up.set();
         }
-        if failures == TELL_AFTER || (!self.stay && failures == MAX_FAILURES) {
+        if failures >= TELL_AFTER && !self.told.swap(true, Ordering::Relaxed) {
             self.notice(Event::Warning(Warning::MailboxUnreachable {
                 mailbox: self.mailbox,
                 reason,
@@ -210,6 +214,10 @@ impl Collector {
                 Some(End::CaughtUp) => {
                     *heard = true;
                     self.caught_up.set();
+                    if self.told.swap(false, Ordering::Relaxed) {
+                        let mailbox = self.mailbox;
+                        self.notice(Event::Warning(Warning::MailboxBack { mailbox }));
+                    }
                 }
                 Some(End::Closed(status)) => return Err(Broken::Closed(status)),
                 None => {}

@@ -131,6 +131,8 @@ pub struct Message {
     pub from: Sender,
     /// How well that is proved.
     pub verified: Verification,
+    /// Of an unsigned message, the fingerprint of the key that claims to have signed it: anybody can claim that.
+    pub claimed: Option<Fingerprint>,
     /// When the sender made it, Unix milliseconds by their clock.
     pub time_ms: u64,
     /// When it came here, Unix milliseconds.
@@ -192,6 +194,7 @@ pub(crate) fn message_of(id: MessageId, entry: Entry, book: &ContactBook) -> Mes
             Party::OpenPgp(_) => Verification::OpenPgp,
             Party::Nobody => Verification::Unsigned,
         },
+        claimed: entry.claimed,
         time_ms: entry.time_ms,
         received_ms: entry.received_ms,
         body: match entry.content {

@@ -12,6 +12,7 @@ use packet::{
 use protocol::NodeId;
 use rand::Rng as _;
 use sha2::{Digest as _, Sha256};
+use wallet::Fingerprint;
 
 use super::event::{Sender, Warning, in_full};
 use crate::files::{Assemblies, AssemblyError, ChunkOutcome, safe_name};
@@ -154,8 +155,8 @@ impl Intake {
         {
             return Ok(());
         }
-        match opened.envelope {
-            Some(envelope) => self.take_envelope(party, envelope, book, open),
+        match &opened.envelope {
+            Some(envelope) => self.take_envelope(party, &opened, envelope, book, open),
             None => self.take_foreign(party, item, &opened, open),
         }
     }
@@ -163,7 +164,8 @@ impl Intake {
     fn take_envelope(
         &mut self,
         party: Party,
-        envelope: Envelope,
+        opened: &Opened,
+        envelope: &Envelope,
         book: &ContactBook,
         open: &mut Open,
     ) -> Result<(), IntakeError> {
@@ -182,7 +184,7 @@ impl Intake {
                     });
                     return Ok(());
                 };
-                self.take_chunk(party, &envelope, &chunk, book, open)
+                self.take_chunk(party, envelope, &chunk, book, open)
             }
             ContentType::Receipt => {
                 open.taken.silent.extend(order.map(|order| (party, order)));
@@ -198,14 +200,14 @@ impl Intake {
             }
             ContentType::Text if std::str::from_utf8(&envelope.body).is_ok() => {
                 let text = String::from_utf8_lossy(&envelope.body).into_owned();
-                let entry = self.entry(party, &envelope, order, Content::Text(text));
+                let entry = self.entry(party, opened, envelope, order, Content::Text(text));
                 self.arrive(party, id, entry, book, open);
                 Ok(())
             }
             kind => {
                 let content_type = kind.as_str().to_owned();
                 let file = self.keep_file(&party, id, None, Some(content_type), &envelope.body)?;
-                let entry = self.entry(party, &envelope, order, Content::File(file));
+                let entry = self.entry(party, opened, envelope, order, Content::File(file));
                 self.arrive(party, id, entry, book, open);
                 Ok(())
             }
@@ -302,6 +304,7 @@ impl Intake {
             order: None,
             reply: None,
             content,
+            claimed: unchecked_issuer(opened),
             stored_at: Vec::new(),
             failure: None,
         };
@@ -370,11 +373,15 @@ impl Intake {
     fn entry(
         &self,
         party: Party,
+        opened: &Opened,
         envelope: &Envelope,
         order: Option<Order>,
         content: Content,
     ) -> Entry {
-        entry_of(party, envelope, self.clock.now_ms(), order, content)
+        Entry {
+            claimed: unchecked_issuer(opened),
+            ..entry_of(party, envelope, self.clock.now_ms(), order, content)
+        }
     }
 }
 
@@ -395,9 +402,17 @@ fn entry_of(
             mailboxes: reply.mailboxes.clone(),
         }),
         content,
+        claimed: None,
         stored_at: Vec::new(),
         failure: None,
     }
+}
+
+/// Who claims to have signed a message whose signature nobody here could check.
+fn unchecked_issuer(opened: &Opened) -> Option<Fingerprint> {
+    opened
+        .issuer
+        .filter(|_| opened.verified == Verified::Unsigned)
 }
 
 fn id_of(transfer: TransferId) -> MessageId {

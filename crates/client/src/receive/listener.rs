@@ -166,6 +166,8 @@ pub(crate) async fn listen(
         lanes: Lanes::default(),
         loaded: 0,
         stuck: Vec::new(),
+        handed: std::collections::VecDeque::new(),
+        told_caught_up: false,
     };
     tasks.spawn(presenter.run());
     let supervisor = Supervisor {

@@ -3,6 +3,7 @@
 //! The inbox on disk is the queue; what is in memory is only who waits for whom. So neither a slow user nor a
 //! flood of messages fills the memory.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,10 @@ const LOADED_AT_ONCE: u32 = 32;
 const TICK: Duration = Duration::from_secs(1);
 /// How often a file that could not be placed is tried again.
 const PLACE_AGAIN: Duration = Duration::from_secs(30);
+/// How long to wait when the inbox can't be read.
+const AGAIN: Duration = Duration::from_secs(5);
+/// More than are between presenter and user at any time.
+const MAX_HANDED: usize = 64;
 /// Files that are tried again; the rest waits for the next run.
 const MAX_STUCK: usize = 1_000;
 
@@ -55,24 +60,33 @@ pub(super) struct Presenter {
     pub(super) lanes: Lanes,
     pub(super) loaded: i64,
     pub(super) stuck: Vec<i64>,
+    /// What the user was handed last but may not have marked as shown yet.
+    pub(super) handed: VecDeque<i64>,
+    pub(super) told_caught_up: bool,
 }
 
 impl Presenter {
     pub(super) async fn run(mut self) {
+        let mut told = false;
         // Both ends are orderly: what is not shown stays in the inbox.
-        match self.present().await {
-            Ok(()) | Err(Stop::Deaf) => {}
-            Err(Stop::State(error)) => {
-                let reason = in_full(&error);
-                tracing::warn!(target: "client::receive", reason, "the inbox can't be read");
+        while let Err(Stop::State(error)) = self.present().await {
+            let reason = in_full(&error);
+            tracing::warn!(target: "client::receive", reason, "the inbox can't be read");
+            if !std::mem::replace(&mut told, true) {
                 let warning = Warning::NotDurable { reason };
-                let _ = self.hand(Event::Warning(warning), None).await;
+                if self.hand(Event::Warning(warning), None).await.is_err() {
+                    return;
+                }
             }
+            tokio::time::sleep(AGAIN).await;
+            // From the beginning: who waited for whom may be half done.
+            self.lanes = Lanes::default();
+            self.stuck.clear();
+            self.loaded = 0;
         }
     }
 
     async fn present(&mut self) -> Result<(), Stop> {
-        let mut told_caught_up = false;
         let mut place_again = Instant::now() + PLACE_AGAIN;
         loop {
             // Looked at first: what was committed before is loaded below.
@@ -89,8 +103,8 @@ impl Presenter {
                     self.show(place).await?;
                 }
             }
-            if collecting.caught_up && !told_caught_up {
-                told_caught_up = true;
+            if collecting.caught_up && !self.told_caught_up {
+                self.told_caught_up = true;
                 self.hand(Event::CaughtUp, None).await?;
             }
             if collecting.over {
@@ -194,6 +208,9 @@ impl Presenter {
 
     /// Hands one message over, its file first put where it belongs.
     async fn show(&mut self, place: i64) -> Result<(), Stop> {
+        if self.handed.contains(&place) {
+            return Ok(());
+        }
         let state = self.account.state();
         let found = state.run(move |state| state.unshown(place - 1, 1)).await?;
         let Some(mut message) = found.into_iter().find(|message| message.place == place) else {
@@ -220,7 +237,13 @@ impl Presenter {
             order: message.entry.order,
         };
         let event = message_of(message.id, message.entry, &self.book());
-        self.hand(Event::Message(Box::new(event)), Some(mark)).await
+        self.hand(Event::Message(Box::new(event)), Some(mark))
+            .await?;
+        self.handed.push_back(place);
+        if self.handed.len() > MAX_HANDED {
+            self.handed.pop_front();
+        }
+        Ok(())
     }
 
     /// Moves the message's file from the partial ones into the user's folder.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -121,6 +122,7 @@ impl Supervisor {
             silent: self.silent.clone(),
             notices: self.notices.clone(),
             caught_up,
+            told: AtomicBool::new(false),
         }
     }
 }

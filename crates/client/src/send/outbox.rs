@@ -245,6 +245,7 @@ fn entry(to: WalletAddress, time_ms: u64, content: Content) -> Entry {
         order: None,
         reply: None,
         content,
+        claimed: None,
         stored_at: Vec::<NodeId>::new(),
         failure: None,
     }

@@ -138,6 +138,9 @@ pub(crate) struct Entry {
     #[serde(default)]
     pub(crate) reply: Option<Reply>,
     pub(crate) content: Content,
+    /// In: the key that claims to have signed, if that could not be checked.
+    #[serde(default)]
+    pub(crate) claimed: Option<Fingerprint>,
     /// Out: the mailboxes that keep it. In: none.
     #[serde(default)]
     pub(crate) stored_at: Vec<NodeId>,

@@ -186,6 +186,7 @@ fn arrival(number: u8, text: &str, now_ms: u64) -> Batch {
         order: None,
         reply: None,
         content: Content::Text(text.to_owned()),
+        claimed: None,
         stored_at: vec![],
         failure: None,
     };

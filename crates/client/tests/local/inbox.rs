@@ -262,6 +262,55 @@ async fn mailbox_that_lost_the_account_gets_it_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn message_that_can_not_be_made_durable_is_not_acknowledged() {
+    let post = Post::new();
+    let alice = Person::new(&post, "alice");
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    alice.send(&bob, "hi").await;
+    // Whether the sender is blocked can't be known: as good as a full disk.
+    let contacts = bob.client.home().path().join("contacts.json");
+    std::fs::write(&contacts, "damaged").unwrap();
+    let mut listener = bob.listen().await;
+    loop {
+        if let Some(Event::Warning(Warning::NotDurable { .. })) = next(&mut listener).await {
+            break;
+        }
+    }
+    let address = bob.client.address();
+    std::fs::remove_file(&contacts).unwrap();
+    assert_eq!(text_of(&message(&mut listener).await), "hi");
+    while post.unacknowledged(node(1), address) > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mailbox_that_is_away_is_told_of_and_so_is_its_return() {
+    let post = Post::new();
+    let alice = Person::new(&post, "alice");
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    alice.send(&bob, "hi").await;
+    post.lock().dead.insert(node(1));
+    let mut listener = bob.listen().await;
+    loop {
+        let event = next(&mut listener).await;
+        if let Some(Event::Warning(Warning::MailboxUnreachable { mailbox, .. })) = event {
+            assert_eq!(mailbox, node(1));
+            break;
+        }
+    }
+    post.lock().dead.clear();
+    let (mut back, mut text) = (false, false);
+    while !(back && text) {
+        match next(&mut listener).await {
+            Some(Event::Warning(Warning::MailboxBack { .. })) => back = true,
+            Some(Event::Message(_)) => text = true,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_of_a_wallet_show_neither_texts_nor_addresses() {
     let post = Post::new();
     let alice = Person::new(&post, "alice");
