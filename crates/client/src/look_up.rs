@@ -159,7 +159,7 @@ impl Network {
         Err(last)
     }
 
-    /// Checks a record that came with [`crate::SubmitError::Superseded`] and makes it the wallet's current
+    /// Checks a record that came with [`crate::carrier::SubmitError::Superseded`] and makes it the wallet's current
     /// certificate.
     ///
     /// # Errors
