@@ -94,6 +94,31 @@ async function sealLayer(node, command, length) {
   return Buffer.from(layer);
 }
 
+/** Opens AES-256-GCM with a counter for a nonce. */
+function decrypted(key, counter, sealed) {
+  const nonce = Buffer.alloc(12);
+  nonce.writeBigUInt64BE(BigInt(counter), 4);
+  const cipher = crypto.createDecipheriv("aes-256-gcm", key, nonce);
+  cipher.setAuthTag(sealed.subarray(-16));
+  return Buffer.concat([cipher.update(sealed.subarray(0, -16)), cipher.final()]);
+}
+
+/** Takes the text out of length, text and zeros. */
+function unpadded(clear) {
+  const end = 4 + clear.readUInt32BE(0);
+  assert.ok(clear.subarray(end).every((byte) => byte === 0), "the filling is not zeros");
+  return clear.subarray(4, end);
+}
+
+/** What an answer of kind Sealed holds, which is as long as a size class less its room. */
+function sealedOf(bytes) {
+  const [kind, sealed] = decode(bytes);
+  assert.equal(kind, STATUS.sealed, `status ${kind}`);
+  const lengths = [4_096, 16_384, 65_536].flatMap((frame) => [frame - 512, frame - 1_024]);
+  assert.ok(lengths.includes(sealed.length), `${sealed.length} bytes`);
+  return sealed;
+}
+
 /** A command's common part (4.1), and what its answer needs. */
 class Ties {
   constructor(node, timeMs = Date.now()) {
@@ -124,25 +149,33 @@ class Ties {
     return this.command(2, [unhex(secret.getFingerprint()), bytes, signature]);
   }
 
-  /** Opens what was sealed to the answer key (4.4); `counter` numbers the items of a stream. */
+  /** A key that derives from the answer key (4.4). */
+  derive(...info) {
+    return Buffer.from(crypto.hkdfSync("sha256", this.answerKey, "conet/1", Buffer.concat(info.map((part) => Buffer.from(part))), 32));
+  }
+
+  /** Opens what was sealed to the answer key; `counter` numbers the items of a stream. */
   unseal(sealed, counter = 0) {
-    const key = crypto.hkdfSync("sha256", this.answerKey, "conet/1", "answer", 32);
-    const nonce = Buffer.alloc(12);
-    nonce.writeBigUInt64BE(BigInt(counter), 4);
-    const tagAt = sealed.length - 16;
-    const cipher = crypto.createDecipheriv("aes-256-gcm", Buffer.from(key), nonce);
-    cipher.setAuthTag(sealed.subarray(tagAt));
-    const clear = Buffer.concat([cipher.update(sealed.subarray(0, tagAt)), cipher.final()]);
-    const length = clear.readUInt32BE(0);
-    assert.ok(clear.subarray(4 + length).every((byte) => byte === 0), "the filling is not zeros");
-    return clear.subarray(4, 4 + length);
+    return unpadded(decrypted(this.derive("answer"), counter, sealed));
+  }
+
+  /** Opens what refuses a command that was not accepted: its key is named by the salt at its end. */
+  unsealRefusal(sealed) {
+    const [within, salt] = [sealed.subarray(0, -16), sealed.subarray(-16)];
+    const clear = decrypted(this.derive("refusal/key", salt), 0, within);
+    const expected = crypto.createHmac("sha256", this.derive("refusal/salt")).update(clear).digest();
+    assert.deepEqual(salt, expected.subarray(0, 16));
+    return unpadded(clear);
   }
 
   /** Opens an answer of kind Sealed and reads what is inside. */
   answer(bytes) {
-    const [kind, sealed] = decode(bytes);
-    assert.equal(kind, STATUS.sealed, `status ${kind}`);
-    return decode(this.unseal(sealed));
+    return decode(this.unseal(sealedOf(bytes)));
+  }
+
+  /** The same of a command that was not accepted. */
+  refusal(bytes) {
+    return decode(this.unsealRefusal(sealedOf(bytes)));
   }
 }
 
