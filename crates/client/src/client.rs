@@ -362,7 +362,8 @@ impl Client {
             announced: identity.standing.announced.clone(),
             sequence,
             listed: identity.standing.listed,
-            on_ledger: identity.standing.route_sequence == Some(sequence),
+            on_ledger: identity.standing.listed
+                && identity.standing.route_sequence == Some(sequence),
             former: (identity.standing.retiring.iter())
                 .map(|former| former.node)
                 .collect(),

@@ -5,6 +5,8 @@
 
 mod routine;
 
+pub(crate) use routine::Passes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,6 +47,8 @@ const ROUTE_SUPERSEDED_MS: u64 = 2 * DAY_MS;
 const MAX_ROUTE_KEYS: usize = 8;
 /// How long to wait for the network when a wallet's standing is changed.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a device waits for what another one says of new subkeys.
+const DEVICES_PATIENCE: Duration = Duration::from_secs(10);
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Why a wallet's standing can't be kept or changed.
@@ -89,6 +93,11 @@ pub enum UpkeepError {
         /// Mailboxes wanted.
         wanted: usize,
     },
+    /// Another device of the wallet has newer subkeys.
+    #[error(
+        "another device has newer keys of this wallet: export the wallet there and import it here again"
+    )]
+    Outdated,
     /// No network is known whose ledger could list the route.
     #[error("this client has no ledger to list a route on")]
     NoLedger,
@@ -155,6 +164,7 @@ impl Upkeep {
     /// Does what is due: rotates, destroys, announces, lists.
     pub(crate) async fn maintain(&self) -> Result<(), UpkeepError> {
         self.settle().await?;
+        self.compare_with_other_devices().await?;
         let now_ms = self.now_ms();
         let identity = self.account.identity()?;
         let standing = &identity.standing;
@@ -176,9 +186,32 @@ impl Upkeep {
         self.list().await
     }
 
+    /// Fails if another device has rotated and this one did not hear of it: it must not rotate too, and can't read
+    /// what is sealed to the new subkeys.
+    async fn compare_with_other_devices(&self) -> Result<(), UpkeepError> {
+        if !self.account.identity()?.standing.shared {
+            return Ok(());
+        }
+        for wait in [DEVICES_PATIENCE, Duration::ZERO] {
+            let own = self.account.contact_uri()?;
+            let known = match self.carrier.look_up(&Target::from(&own)).await {
+                Ok(known) => known,
+                Err(LookUpError::NotFound) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            if known.binding.sequence <= self.account.identity()?.binding.sequence {
+                return Ok(());
+            }
+            // The message with the new subkeys may be on its way.
+            tokio::time::sleep(wait).await;
+        }
+        Err(UpkeepError::Outdated)
+    }
+
     /// Replaces the subkeys now.
     pub(crate) async fn rotate(&self) -> Result<(), UpkeepError> {
         self.settle().await?;
+        self.compare_with_other_devices().await?;
         let before = self.account.identity()?;
         let now_ms = self.now_ms();
         self.change(move |account, identity| identity.rotate(account.key(), 0, now_ms))

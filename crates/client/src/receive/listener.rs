@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
@@ -15,7 +16,7 @@ use super::supervisor::Supervisor;
 use crate::carrier::Carrier;
 use crate::home::{Account, Home, HomeError, HomeLock};
 use crate::state::{Shown, StateError};
-use crate::upkeep::Upkeep;
+use crate::upkeep::{Passes, Upkeep};
 
 /// Messages on their way to the user; each may be as long as a packet.
 const MESSAGES: usize = 4;
@@ -23,6 +24,9 @@ const MESSAGES: usize = 4;
 const NOTICES: usize = 256;
 /// Places in sessions that nothing is shown for, on their way to the presenter.
 const SILENT: usize = 4_096;
+
+/// How long a listener that does not stay goes on for the wallet's outbox and standing.
+const LAST_UPKEEP: Duration = Duration::from_secs(30);
 
 /// How to listen.
 #[derive(Debug, Clone)]
@@ -75,6 +79,7 @@ pub struct Listener {
     messages: mpsc::Receiver<Handed>,
     notices: mpsc::Receiver<Event>,
     pending: Option<Shown>,
+    upkeep: watch::Receiver<Passes>,
     _tasks: JoinSet<()>,
     _lock: HomeLock,
 }
@@ -99,11 +104,20 @@ impl Listener {
                     self.pending = handed.mark;
                     Some(handed.event)
                 }
-                // What the tasks said last.
-                None => self.notices.try_recv().ok(),
+                None => {
+                    self.wait_for_upkeep().await;
+                    // What the tasks said last.
+                    self.notices.try_recv().ok()
+                }
             },
         };
         Ok(event)
+    }
+
+    /// A listener that does not stay still tries once to send what waits and to tell mailboxes what they must know.
+    async fn wait_for_upkeep(&mut self) {
+        let complete = self.upkeep.wait_for(Passes::are_complete);
+        let _ = tokio::time::timeout(LAST_UPKEEP, complete).await;
     }
 
     /// Says that the last event was dealt with, without asking for another.
@@ -182,13 +196,15 @@ pub(crate) async fn listen(
         collecting: collecting_in,
     };
     tasks.spawn(supervisor.run());
-    tasks.spawn(upkeep.run(notices_in, options.flush_outbox));
+    let (passed, upkeep_passed) = watch::channel(Passes::default());
+    tasks.spawn(upkeep.run(notices_in, options.flush_outbox, passed));
     Ok(Listener {
         account: Arc::clone(account),
         clock: home.clock().clone(),
         messages,
         notices,
         pending: None,
+        upkeep: upkeep_passed,
         _tasks: tasks,
         _lock: lock,
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use packet::MessageId;
 use rand::rngs::OsRng;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::{DAY_MS, Upkeep, UpkeepError, new_session};
 use crate::carrier::Privacy;
@@ -28,15 +28,35 @@ const OUTCOMES_MS: u64 = 7 * DAY_MS;
 const HISTORY_MS: u64 = 5 * 365 * DAY_MS;
 const MAX_HISTORY: u32 = 100_000;
 
+/// What was gone through at least once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Passes {
+    outbox: bool,
+    standing: bool,
+}
+
+impl Passes {
+    /// Whether everything was.
+    pub(crate) const fn are_complete(&self) -> bool {
+        self.outbox && self.standing
+    }
+}
+
 impl Upkeep {
-    /// Runs until it is dropped.
-    pub(crate) async fn run(self, notices: mpsc::Sender<Event>, flush: bool) {
+    /// Runs until it is dropped; `passed` tells what it has gone through.
+    pub(crate) async fn run(
+        self,
+        notices: mpsc::Sender<Event>,
+        flush: bool,
+        passed: watch::Sender<Passes>,
+    ) {
         let flushing = async {
             loop {
                 if flush && let Err(error) = self.outbox.flush().await {
                     let reason = in_full(&error);
                     tracing::warn!(target: "client::send", reason, "the outbox can't be read");
                 }
+                passed.send_modify(|passes| passes.outbox = true);
                 tokio::time::sleep(TICK).await;
             }
         };
@@ -49,15 +69,11 @@ impl Upkeep {
                 tokio::time::sleep(TICK).await;
             }
         };
-        tokio::join!(
-            flushing,
-            receipts,
-            self.keep_standing(&notices),
-            self.forget()
-        );
+        let standing = self.keep_standing(&notices, &passed);
+        tokio::join!(flushing, receipts, standing, self.forget());
     }
 
-    async fn keep_standing(&self, notices: &mpsc::Sender<Event>) {
+    async fn keep_standing(&self, notices: &mpsc::Sender<Event>, passed: &watch::Sender<Passes>) {
         let mut told = false;
         loop {
             let pause = match self.maintain().await {
@@ -73,6 +89,7 @@ impl Upkeep {
                     STANDING_AGAIN
                 }
             };
+            passed.send_modify(|passes| passes.standing = true);
             tokio::time::sleep(pause).await;
         }
     }

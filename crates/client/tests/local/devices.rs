@@ -1,7 +1,7 @@
 //! One wallet on two devices: each receives everything, also after a rotation.
 
-use client::WallClock;
 use client::home::Home;
+use client::{UpkeepError, WallClock};
 
 use crate::people::{Person, client_at, message, text_of};
 use crate::post::{Post, node};
@@ -35,6 +35,30 @@ async fn two_devices_each_receive_everything_before_and_after_a_rotation() {
     assert_eq!(text_of(&message(&mut firsts).await), "two");
     assert_eq!(text_of(&message(&mut seconds).await), "two");
     assert_eq!(second.account().certificate().unwrap(), rotated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn device_from_an_old_export_is_told_and_does_not_rotate() {
+    let post = Post::new();
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    let export = bob.client.home().export(bob.client.account()).unwrap();
+    bob.client.rotate().await.unwrap();
+    assert!(bob.read_all().await.is_empty());
+    // The message for other devices is gone by the time that the export is imported.
+    post.empty(node(1));
+
+    let folder = tempfile::tempdir().unwrap();
+    let clock = WallClock::system();
+    let home = Home::open_with_clock(folder.path(), clock.clone()).unwrap();
+    home.import(&export, None, "").unwrap();
+    let second = client_at(folder.path(), &post, &clock);
+    assert!(matches!(second.rotate().await, Err(UpkeepError::Outdated)));
+    clock.advance(std::time::Duration::from_secs(30 * 24 * 60 * 60));
+    assert!(matches!(
+        second.maintain().await,
+        Err(UpkeepError::Outdated)
+    ));
+    assert!(bob.client.rotate().await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -102,6 +102,16 @@ impl Post {
         self.lock().resolve(&wallet)
     }
 
+    /// Forgets the packets of a mailbox.
+    pub(crate) fn empty(&self, mailbox: NodeId) {
+        let mut inner = self.lock();
+        for ((node, _), account) in &mut inner.accounts {
+            if *node == mailbox {
+                account.queue.clear();
+            }
+        }
+    }
+
     /// Puts a packet into a mailbox, whoever sealed it.
     pub(crate) fn put(&self, mailbox: NodeId, packet: Packet) {
         self.lock().store(mailbox, &packet).unwrap();

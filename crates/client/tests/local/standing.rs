@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use client::receive::{Event, Warning};
 
-use crate::people::{Person, next, text_of};
+use crate::people::{Person, impatient, next, text_of};
 use crate::post::{Post, node};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -137,6 +137,26 @@ async fn wallet_restored_from_its_words_gets_the_mail_to_come_and_is_warned() {
         }
     };
     assert_eq!((text.as_str(), gap), ("after", 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listener_that_does_not_stay_still_does_what_is_due() {
+    let post = Post::new();
+    let alice = Person::with_mailboxes(&post, "alice", &[node(2)]).await;
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    let before = alice.client.account().certificate().unwrap();
+    post.lock().dead.insert(node(1));
+    let sent = alice
+        .client
+        .send_text(&bob.recipient(), "hi", impatient())
+        .await;
+    assert!(sent.is_err());
+    post.lock().dead.clear();
+    alice.clock.advance(DAY * 8);
+    assert!(alice.read_all().await.is_empty());
+    let after = post.resolved(alice.client.address()).unwrap().certificate;
+    assert_ne!(after, before);
+    assert_eq!(bob.read_texts().await, ["hi"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
