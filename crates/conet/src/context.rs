@@ -60,12 +60,12 @@ impl Context {
 
     fn network_path(&self) -> PathBuf {
         let named = Path::new(&self.global.network);
-        let is_path =
-            named.components().count() > 1 || named.extension().is_some() || named.is_file();
-        if is_path {
+        let in_home = self.network_path_of(&self.global.network);
+        let is_path = named.components().count() > 1 || named.is_file();
+        if is_path && !in_home.is_file() {
             named.to_owned()
         } else {
-            self.network_path_of(&self.global.network)
+            in_home
         }
     }
 

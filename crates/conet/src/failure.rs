@@ -79,8 +79,11 @@ impl Failure {
         self
     }
 
-    /// Prints it on stderr, in one line.
+    /// Prints it on stderr, in one line; one without words is not worth a line.
     pub(crate) fn report(&self, json: bool) {
+        if self.message.is_empty() {
+            return;
+        }
         let message = screen::one_line(&self.message);
         if json {
             let exit = self.exit as u8;

@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 
 /// Prints one JSON value on one line of stdout.
 pub(crate) fn print_json(value: &serde_json::Value) -> Outcome<()> {
     print(&value.to_string())
 }
 
-/// Prints a line on stdout. A reader that has gone (`| head`) is an error, not a panic.
+/// Prints a line on stdout. A reader that has gone (`| head`) is an error without words, not a panic.
 pub(crate) fn print(line: &str) -> Outcome<()> {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}")?;
-    Ok(stdout.flush()?)
+    let printed = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    printed.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::error(""),
+        _ => error.into(),
+    })
 }
 
 /// A text of several lines from elsewhere, without what would steer a terminal.

@@ -1,5 +1,7 @@
 //! The real binary with wallets and contacts, without a network.
 
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -17,9 +19,16 @@ fn conet(home: &Path, password: &str, arguments: &[&str]) -> Output {
 
 /// Runs it with `--json`; it must succeed with one line.
 fn json(home: &Path, arguments: &[&str]) -> Value {
-    let arguments: Vec<&str> = ["--json"].into_iter().chain(arguments.iter().copied()).collect();
+    let arguments: Vec<&str> = ["--json"]
+        .into_iter()
+        .chain(arguments.iter().copied())
+        .collect();
     let output = conet(home, "", &arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -33,11 +42,20 @@ fn wallet_imported_from_its_words_is_the_same_wallet() {
     let made = json(home.path(), &["wallet", "new", "alice"]);
     let words = other.path().join("words");
     std::fs::write(&words, made["mnemonic"].as_str().unwrap()).unwrap();
-    let imported = json(other.path(), &["wallet", "import", words.to_str().unwrap(), "--label", "me"]);
+    let imported = json(
+        other.path(),
+        &["wallet", "import", words.to_str().unwrap(), "--label", "me"],
+    );
     assert_eq!(imported["address"], made["address"]);
-    let (shown, again) = (json(home.path(), &["wallet", "show"]), json(other.path(), &["wallet", "show", "me"]));
+    let (shown, again) = (
+        json(home.path(), &["wallet", "show"]),
+        json(other.path(), &["wallet", "show", "me"]),
+    );
     assert_eq!(shown["fingerprint"], again["fingerprint"]);
-    assert_ne!(shown["keyIds"], again["keyIds"], "encryption keys are random and new");
+    assert_ne!(
+        shown["keyIds"], again["keyIds"],
+        "encryption keys are random and new"
+    );
 }
 
 #[test]
@@ -46,31 +64,71 @@ fn wallet_exported_whole_brings_its_keys_and_contacts() {
     json(home.path(), &["wallet", "new", "alice"]);
     let friend = json(other.path(), &["wallet", "new", "friend"]);
     let uri = json(other.path(), &["wallet", "share"])["uri"].clone();
-    json(home.path(), &["contact", "add", "bob", uri.as_str().unwrap()]);
+    json(
+        home.path(),
+        &["contact", "add", "bob", uri.as_str().unwrap()],
+    );
     let bundle = home.path().join("bundle");
-    let exported = conet(home.path(), "", &["wallet", "export", "--output", bundle.to_str().unwrap()]);
+    let exported = conet(
+        home.path(),
+        "",
+        &["wallet", "export", "--output", bundle.to_str().unwrap()],
+    );
     assert!(exported.status.success());
 
     let third = tempfile::tempdir().unwrap();
-    json(third.path(), &["wallet", "import", bundle.to_str().unwrap()]);
-    let (shown, again) = (json(home.path(), &["wallet", "show"]), json(third.path(), &["wallet", "show", "alice"]));
+    json(
+        third.path(),
+        &["wallet", "import", bundle.to_str().unwrap()],
+    );
+    let (shown, again) = (
+        json(home.path(), &["wallet", "show"]),
+        json(third.path(), &["wallet", "show", "alice"]),
+    );
     assert_eq!(shown["keyIds"], again["keyIds"]);
     let contact = json(third.path(), &["contact", "list"]);
-    assert_eq!((&contact["name"], &contact["address"]), (&Value::from("bob"), &friend["address"]));
+    assert_eq!(
+        (&contact["name"], &contact["address"]),
+        (&Value::from("bob"), &friend["address"])
+    );
 }
 
 #[test]
 fn keystore_of_a_wallet_opens_with_its_password_elsewhere() {
     let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    assert!(conet(home.path(), "geheim", &["wallet", "new"]).status.success());
+    assert!(
+        conet(home.path(), "geheim", &["wallet", "new"])
+            .status
+            .success()
+    );
     let keystore = other.path().join("keystore.json");
-    let exported = conet(home.path(), "", &["wallet", "export", "--keystore", "-o", keystore.to_str().unwrap()]);
+    let exported = conet(
+        home.path(),
+        "",
+        &[
+            "wallet",
+            "export",
+            "--keystore",
+            "-o",
+            keystore.to_str().unwrap(),
+        ],
+    );
     assert!(exported.status.success(), "{}", stderr(&exported));
     let file = keystore.to_str().unwrap();
     let wrong = conet(other.path(), "geheimer", &["wallet", "import", file]);
-    assert_eq!((wrong.status.code(), stderr(&wrong).as_str()), (Some(3), "error: wrong password\n"));
-    assert!(conet(other.path(), "geheim", &["wallet", "import", file]).status.success());
-    assert_eq!(json(home.path(), &["wallet", "list"])["address"], json(other.path(), &["wallet", "list"])["address"]);
+    assert_eq!(
+        (wrong.status.code(), stderr(&wrong).as_str()),
+        (Some(3), "error: wrong password\n")
+    );
+    assert!(
+        conet(other.path(), "geheim", &["wallet", "import", file])
+            .status
+            .success()
+    );
+    assert_eq!(
+        json(home.path(), &["wallet", "list"])["address"],
+        json(other.path(), &["wallet", "list"])["address"]
+    );
 }
 
 #[test]
@@ -78,10 +136,20 @@ fn certificate_of_each_kind_is_armored_openpgp() {
     let home = tempfile::tempdir().unwrap();
     for kind in ["v6", "v6-classic", "v4"] {
         json(home.path(), &["wallet", "new", kind, "--openpgp", kind]);
-        let exported = conet(home.path(), "", &["wallet", "export", kind, "--certificate"]);
+        let exported = conet(
+            home.path(),
+            "",
+            &["wallet", "export", kind, "--certificate"],
+        );
         let text = String::from_utf8(exported.stdout).unwrap();
-        assert!(text.starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----\n"), "{text}");
-        assert!(text.ends_with("-----END PGP PUBLIC KEY BLOCK-----\n"), "{text}");
+        assert!(
+            text.starts_with("-----BEGIN PGP PUBLIC KEY BLOCK-----\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("-----END PGP PUBLIC KEY BLOCK-----\n"),
+            "{text}"
+        );
     }
 }
 
@@ -89,10 +157,23 @@ fn certificate_of_each_kind_is_armored_openpgp() {
 fn discarded_wallet_is_gone_and_is_asked_for_first() {
     let home = tempfile::tempdir().unwrap();
     json(home.path(), &["wallet", "new", "alice"]);
-    assert_eq!(conet(home.path(), "", &["wallet", "discard", "alice"]).status.code(), Some(3));
+    assert_eq!(
+        conet(home.path(), "", &["wallet", "discard", "alice"])
+            .status
+            .code(),
+        Some(3)
+    );
     json(home.path(), &["wallet", "discard", "alice", "--yes"]);
-    assert_eq!(conet(home.path(), "", &["wallet", "show"]).status.code(), Some(5));
-    assert_eq!(std::fs::read_dir(home.path().join("accounts")).unwrap().count(), 0);
+    assert_eq!(
+        conet(home.path(), "", &["wallet", "show"]).status.code(),
+        Some(5)
+    );
+    assert_eq!(
+        std::fs::read_dir(home.path().join("accounts"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -104,7 +185,11 @@ fn block_list_is_kept_by_name_and_address() {
     let listed = json(home.path(), &["block", "--list"]);
     assert_eq!(listed["name"], "mallory");
     json(home.path(), &["block", "--remove", address]);
-    assert!(conet(home.path(), "", &["block", "--list"]).stdout.is_empty());
+    assert!(
+        conet(home.path(), "", &["block", "--list"])
+            .stdout
+            .is_empty()
+    );
 }
 
 #[test]
@@ -112,7 +197,11 @@ fn mistakes_have_their_exit_codes_and_say_what_to_do_in_one_line() {
     let home = tempfile::tempdir().unwrap();
     json(home.path(), &["wallet", "new", "alice"]);
     let cases: [(&[&str], i32, &str); 6] = [
-        (&["--network", "nowhere", "send", "bob", "hi"], 5, "there is no network nowhere here"),
+        (
+            &["--network", "nowhere", "send", "bob", "hi"],
+            5,
+            "there is no network nowhere here",
+        ),
         (&["send", "bob", "hi"], 5, "conet devnet up"),
         (&["contact", "remove", "bob"], 5, "conet contact list"),
         (&["wallet", "new", "alice"], 1, "choose another label"),
@@ -123,7 +212,10 @@ fn mistakes_have_their_exit_codes_and_say_what_to_do_in_one_line() {
         let output = conet(home.path(), "", arguments);
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {text}");
-        assert!(text.contains(advice) && text.lines().count() == 1, "{arguments:?}: {text}");
+        assert!(
+            text.contains(advice) && text.lines().count() == 1,
+            "{arguments:?}: {text}"
+        );
         assert!(output.stdout.is_empty());
     }
     assert_eq!(conet(home.path(), "", &["send"]).status.code(), Some(2));
@@ -144,7 +236,11 @@ fn password_is_never_asked_for_without_a_terminal() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(3));
-    assert!(stderr(&output).contains("--password-file"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("--password-file"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -152,6 +248,9 @@ fn completions_know_the_commands() {
     let home = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {
         let output = conet(home.path(), "", &["completions", shell]);
-        assert!(String::from_utf8(output.stdout).unwrap().contains("devnet"), "{shell}");
+        assert!(
+            String::from_utf8(output.stdout).unwrap().contains("devnet"),
+            "{shell}"
+        );
     }
 }

@@ -85,6 +85,7 @@ pub(crate) fn describe(message: &Message) -> Value {
         "id": message.id.to_string(),
         "from": from(&message.from),
         "name": message.from.name,
+        "claimed": message.claimed.map(|claimed| claimed.to_string()),
         "verified": message.verified.as_str(),
         "time": moment::rfc3339(message.time_ms),
         "received": moment::rfc3339(message.received_ms),
@@ -119,7 +120,7 @@ fn from(sender: &Sender) -> Value {
 /// A message for people.
 fn line(message: &Message) -> String {
     let time = moment::short(message.time_ms);
-    let who = who(&message.from, message.verified);
+    let who = sender_of(message);
     match &message.body {
         Body::Text(text) => format!("{time}  {who}: {}", safe(text).trim_end()),
         Body::File(file) => {
@@ -138,8 +139,17 @@ fn line(message: &Message) -> String {
     }
 }
 
+/// Who sent a message, for people, with how well that is proved.
+pub(crate) fn sender_of(message: &Message) -> String {
+    let who = who(&message.from, message.verified);
+    match &message.claimed {
+        Some(claimed) => format!("{who} [claims to be OpenPGP key {claimed}]"),
+        None => who,
+    }
+}
+
 /// A sender for people, with how well they are proved.
-pub(crate) fn who(sender: &Sender, verified: Verification) -> String {
+fn who(sender: &Sender, verified: Verification) -> String {
     let known = match (&sender.name, &sender.wallet, &sender.fingerprint) {
         (Some(name), ..) => name.clone(),
         (None, Some(wallet), _) => wallet.to_string(),

@@ -1,6 +1,7 @@
 //! Starting a devnet, step by step; each step finds what an earlier `up` has done already.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ledger::{DeploymentTerms, NetworkFile, Registrar, deploy};
@@ -104,7 +105,7 @@ impl BringUp<'_> {
         tokio::select! {
             answered = answers => answered.context("the chain does not answer"),
             ended = self.chain.ended() => {
-                Err(Failure::error(format!("the chain ended ({}): see {}", ended.how, log.display())))
+                Err(Failure::error(format!("the chain ended ({}): {}", ended.how, last_line(&log))))
             }
         }
     }
@@ -245,6 +246,13 @@ impl BringUp<'_> {
             ended = self.chain.ended() => Err(Failure::error(format!("the chain ended ({})", ended.how))),
         }
     }
+}
+
+/// The last thing that a log says, or where it is.
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let line = text.lines().rev().find(|line| !line.trim().is_empty());
+    line.map_or_else(|| format!("see {}", log.display()), str::to_owned)
 }
 
 async fn known_nodes(admin: std::net::SocketAddr) -> usize {

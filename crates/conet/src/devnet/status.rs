@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::home_entry::folder_of;
 use super::plan::{DevnetFolder, Plan};
 use super::{PLAIN_INTAKE, chain};
 use crate::context::Context;
@@ -13,8 +14,7 @@ use crate::screen::{print, print_json};
 
 /// Shows it.
 pub(crate) async fn status(context: &Context, dir: Option<PathBuf>) -> Outcome {
-    let path = dir.unwrap_or_else(|| context.home_path().join("devnet"));
-    let folder = DevnetFolder::new(path);
+    let folder = dir.map_or_else(|| folder_of(context.home_path()), DevnetFolder::new);
     let advice = "start one with `conet devnet up`";
     let Some(plan) = folder.plan()? else {
         let message = format!(

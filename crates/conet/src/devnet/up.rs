@@ -63,7 +63,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
                 steps: &steps,
             };
             let network = bring_up.run().await?;
-            entry.put(&network, !plan.complete)?;
+            entry.put(&network, &folder, !plan.complete)?;
             demo_wallets::put(context, &network, &mut entry.wallets, &steps).await?;
             plan.complete = true;
             folder.keep(&plan)
@@ -80,6 +80,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
     steps.begin("stopping");
     nodes.stop().await;
     chain.stop().await;
+    entry.end();
     let cleaned = if args.ephemeral {
         entry.take_out(context)
     } else {

@@ -6,7 +6,7 @@ use client::receive::{Body, Event, Message, Verification};
 use packet::MessageId;
 use wallet::WalletAddress;
 
-use crate::commands::listen::{notice, who};
+use crate::commands::listen::{notice, sender_of};
 use crate::screen::{one_line, safe};
 
 /// Lines that are kept; the oldest go first.
@@ -130,11 +130,7 @@ impl Conversation {
                 });
             }
             Event::Message(message) => {
-                let text = format!(
-                    "{}: {}",
-                    who(&message.from, message.verified),
-                    said(&message.body)
-                );
+                let text = format!("{}: {}", sender_of(message), said(&message.body));
                 self.note(&text, message.time_ms);
             }
             Event::Receipt { ids, .. } => {

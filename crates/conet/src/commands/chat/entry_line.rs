@@ -43,11 +43,11 @@ impl EntryLine {
         self.before.extend(self.after.pop());
     }
 
-    pub(super) fn to_start(&mut self) {
+    pub(super) fn go_to_start(&mut self) {
         self.after.extend(self.before.drain(..).rev());
     }
 
-    pub(super) fn to_end(&mut self) {
+    pub(super) fn go_to_end(&mut self) {
         self.before.extend(self.after.drain(..).rev());
     }
 
@@ -79,12 +79,12 @@ mod tests {
     fn entry_line_is_edited_at_its_cursor() {
         let mut line = EntryLine::default();
         "bc d".chars().for_each(|c| line.insert(c));
-        line.to_start();
+        line.go_to_start();
         line.insert('a');
         line.right();
         line.delete_after();
         assert_eq!(line.parts(), ("ab".to_owned(), " d".to_owned()));
-        line.to_end();
+        line.go_to_end();
         line.delete_word();
         line.left();
         line.delete_before();

@@ -146,8 +146,8 @@ impl Room {
         match code {
             KeyCode::Char('c') => return Then::Leave,
             KeyCode::Char('d') if self.entry.is_empty() => return Then::Leave,
-            KeyCode::Char('a') => self.entry.to_start(),
-            KeyCode::Char('e') => self.entry.to_end(),
+            KeyCode::Char('a') => self.entry.go_to_start(),
+            KeyCode::Char('e') => self.entry.go_to_end(),
             KeyCode::Char('u') => self.entry.clear(),
             KeyCode::Char('w') => self.entry.delete_word(),
             _ => {}
@@ -164,8 +164,8 @@ impl Room {
             KeyCode::Delete => self.entry.delete_after(),
             KeyCode::Left => self.entry.left(),
             KeyCode::Right => self.entry.right(),
-            KeyCode::Home => self.entry.to_start(),
-            KeyCode::End => self.entry.to_end(),
+            KeyCode::Home => self.entry.go_to_start(),
+            KeyCode::End => self.entry.go_to_end(),
             KeyCode::Up => self.scrolled = self.scrolled.saturating_add(1),
             KeyCode::Down => self.scrolled = self.scrolled.saturating_sub(1),
             KeyCode::PageUp => self.scrolled = self.scrolled.saturating_add(10),
