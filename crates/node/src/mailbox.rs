@@ -110,11 +110,11 @@ impl Mailboxes {
         let mut refusal = Refusal::UnknownKey;
         let mut stored_at = None;
         for holder in self.accounts.holders(&key) {
-            if let Some(since) = holder.superseded_ms {
-                if now.saturating_sub(since) > SUPERSEDED_GRACE_MS {
-                    refusal = Refusal::Superseded(holder.account.record());
-                    continue;
-                }
+            if let Some(since) = holder.superseded_ms
+                && now.saturating_sub(since) > SUPERSEDED_GRACE_MS
+            {
+                refusal = Refusal::Superseded(holder.account.record());
+                continue;
             }
             let queue = QueueId::new(*holder.account.wallet().as_bytes());
             if self.is_crowded(queue).await

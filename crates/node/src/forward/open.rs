@@ -26,7 +26,7 @@ impl Router {
             Err(CodecError::Unsupported { .. }) => return refuse(Refusal::Unsupported),
             Err(_) => return refuse(Refusal::Malformed),
         };
-        if let Err(refusal) = self.check(&command.ties) {
+        if let Some(refusal) = self.refusal_of(&command.ties) {
             // As long as the answer would have been, under a key that no answer has.
             let wraps = matches!(command.body, Body::Forward { .. });
             let refusal = Answer::Refused(refusal).encode();
@@ -80,24 +80,24 @@ impl Router {
         }
     }
 
-    fn check(&self, ties: &Ties) -> Result<(), Refusal> {
+    /// Why a command is not accepted; after `None` it counts as obeyed.
+    fn refusal_of(&self, ties: &Ties) -> Option<Refusal> {
         if ties.node != self.local.me {
-            return Err(Refusal::Denied);
+            return Some(Refusal::Denied);
         }
         let fresh = self
             .freshness
             .lock()
             .accept(ties.time_ms, &ties.nonce, now_ms());
-        fresh.map_err(|e| {
-            self.metrics.replayed.inc();
-            match e {
-                NotFresh::Stale { use_ms } => {
-                    Refusal::Stale(NodeTime::sign(ties.node, use_ms, &ties.nonce, |m| {
-                        self.certificate.sign_raw(m)
-                    }))
-                }
-                _ => Refusal::Replayed,
+        let reason = fresh.err()?;
+        self.metrics.replayed.inc();
+        Some(match reason {
+            NotFresh::Stale { use_ms } => {
+                Refusal::Stale(NodeTime::sign(ties.node, use_ms, &ties.nonce, |m| {
+                    self.certificate.sign_raw(m)
+                }))
             }
+            _ => Refusal::Replayed,
         })
     }
 }

@@ -175,7 +175,7 @@ impl Mailboxes {
             .filter(|key| !self.is_proven(key, &certificate, tokens, now))
             .collect();
         if !unproven.is_empty() {
-            return self.challenge(&unproven, &certificate, now);
+            return Ok(self.challenge(&unproven, &certificate, now));
         }
         let accounts = Arc::clone(&self.accounts);
         let opening = async move {
@@ -218,22 +218,16 @@ impl Mailboxes {
         })
     }
 
-    fn challenge(
-        &self,
-        keys: &[KeyId],
-        certificate: &Certificate,
-        now: u64,
-    ) -> Result<Answer, Refusal> {
+    fn challenge(&self, keys: &[KeyId], certificate: &Certificate, now: u64) -> Answer {
         let mut rng = rand::thread_rng();
         keys.iter()
             .map(|key| {
                 let token = self.token(key, certificate, now / CHALLENGE_SPAN_MS);
                 packet::seal_bytes_to(certificate, Some(*key), &token, None, &mut rng)
                     .map(packet::Packet::into_bytes)
-                    .map_err(|_| Refusal::Malformed)
             })
             .collect::<Result<_, _>>()
-            .map(Answer::Challenge)
+            .map_or(Answer::Refused(Refusal::Malformed), Answer::Challenge)
     }
 
     /// Counts a route of a wallet; false once it has had enough of them.
