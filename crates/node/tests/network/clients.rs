@@ -11,7 +11,7 @@ use crate::world::{Person, World};
 const DEVICE: [u8; 16] = [1; 16];
 
 impl Person {
-    fn owner(&self) -> OwnerKeys<'_> {
+    pub(crate) fn owner(&self) -> OwnerKeys<'_> {
         OwnerKeys {
             certificate: &self.certificate,
             binding: &self.binding,

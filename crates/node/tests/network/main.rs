@@ -1,5 +1,12 @@
 //! A whole network in one process: chain, contracts, nodes and clients, over real sockets.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are outside of test functions"
+)]
+
 mod clients;
+mod hostile;
 mod strangers;
 mod world;

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::world::World;
 
 /// One request over a connection of its own; the response's head as text and its body.
-async fn post(to: SocketAddr, path: &str, body: &[u8]) -> (String, Vec<u8>) {
+pub(crate) async fn post(to: SocketAddr, path: &str, body: &[u8]) -> (String, Vec<u8>) {
     let mut socket = TcpStream::connect(to).await.unwrap();
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",

@@ -52,7 +52,8 @@ pub(crate) fn now_s() -> u64 {
         .as_secs()
 }
 
-fn keys(seed: u64) -> NodeKeys {
+/// The keys of the `seed`-th node.
+pub(crate) fn keys(seed: u64) -> NodeKeys {
     let mut rng = StdRng::seed_from_u64(seed);
     let wallet = WalletKey::generate(&mut rng);
     // A fixed creation time, so that a restarted node has the same certificate.
