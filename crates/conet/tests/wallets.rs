@@ -179,7 +179,7 @@ fn discarded_wallet_is_gone_and_is_asked_for_first() {
 #[test]
 fn block_list_is_kept_by_name_and_address() {
     let home = tempfile::tempdir().unwrap();
-    let address = "0x00000000000000000000000000000000000000aB";
+    let address = "0x00000000000000000000000000000000000000ab";
     json(home.path(), &["contact", "add", "mallory", address]);
     json(home.path(), &["block", "mallory"]);
     let listed = json(home.path(), &["block", "--list"]);
