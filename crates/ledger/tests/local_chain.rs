@@ -415,7 +415,9 @@ async fn start_loser_of_answers(chain: std::net::SocketAddr) -> String {
                 loop {
                     // Each question and each answer is small enough to come at once.
                     let read = client.read(&mut question).await.unwrap_or(0);
-                    let question = String::from_utf8_lossy(&question[..read]).into_owned();
+                    let question =
+                        String::from_utf8_lossy(question.get(..read).unwrap_or_default())
+                            .into_owned();
                     if question.is_empty() {
                         return;
                     }
@@ -428,7 +430,10 @@ async fn start_loser_of_answers(chain: std::net::SocketAddr) -> String {
                     if question.contains("eth_sendRawTransaction") {
                         return;
                     }
-                    client.write_all(&answer[..read]).await.unwrap();
+                    client
+                        .write_all(answer.get(..read).unwrap_or_default())
+                        .await
+                        .unwrap();
                 }
             });
         }
