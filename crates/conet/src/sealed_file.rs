@@ -35,7 +35,7 @@ pub(crate) fn write(path: &Path, content: &[u8], key: &WalletKey, purpose: &str)
     write_private(path, &bytes)
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 pub(crate) fn read(path: &Path, key: &WalletKey, purpose: &str) -> io::Result<Zeroizing<Vec<u8>>> {
     let damaged = || {
         io::Error::new(
