@@ -149,7 +149,7 @@ impl Network {
         request: &Request<'_>,
         way: Way,
     ) -> Result<Answer, AccountFailure> {
-        let target = self.known(&mailbox).map_err(CarryError::from)?;
+        let target = self.known(&mailbox).await.map_err(CarryError::from)?;
         let request = request.encode();
         let errand = Errand {
             load: Load::Owner(keys, &request),

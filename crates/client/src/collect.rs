@@ -73,7 +73,7 @@ impl Network {
             stay,
         }
         .encode();
-        let target = self.known(&mailbox).map_err(CarryError::from)?;
+        let target = self.known(&mailbox).await.map_err(CarryError::from)?;
         let errand = Errand {
             load: Load::Owner(keys, &request),
             target: Some(&target),

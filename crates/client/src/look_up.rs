@@ -232,7 +232,7 @@ impl Network {
         target: &Target,
         mailbox: &NodeId,
     ) -> Result<Resolved, LookUpFailure> {
-        let node = self.known(mailbox).map_err(CarryError::from)?;
+        let node = self.known(mailbox).await.map_err(CarryError::from)?;
         let errand = Errand {
             load: Load::LookUp(Subject::Wallet(target.wallet)),
             target: Some(&node),

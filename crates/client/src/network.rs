@@ -245,7 +245,12 @@ impl Network {
     }
 
     /// A node that something is to be asked of.
-    pub(crate) fn known(&self, id: &NodeId) -> Result<Arc<Node>, PathError> {
+    ///
+    /// One that is not known yet may have joined since the ledger was read.
+    pub(crate) async fn known(&self, id: &NodeId) -> Result<Arc<Node>, PathError> {
+        if self.node(id).is_none() {
+            self.ledger_read().await;
+        }
         self.node(id).ok_or(PathError::UnknownMailbox(*id))
     }
 

@@ -128,7 +128,7 @@ impl Network {
         privacy: Privacy,
         options: SubmitOptions,
     ) -> Result<Stored, SubmitFailure> {
-        let target = self.known(mailbox).map_err(CarryError::from)?;
+        let target = self.known(mailbox).await.map_err(CarryError::from)?;
         let way = match privacy {
             Privacy::Relayed => Way::Relayed,
             Privacy::Direct if self.directory().is_listed(&packet.key_id(), mailbox) => Way::Blind,
