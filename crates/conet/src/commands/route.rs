@@ -17,7 +17,7 @@ pub(crate) enum RouteCommand {
     Set(SetArgs),
     /// Show mailboxes, and whether the ledger knows.
     Show,
-    /// Leave all mailboxes; nobody can write to the wallet any more.
+    /// Leave all mailboxes; within an hour nobody can write to the wallet any more.
     Clear,
 }
 
@@ -110,6 +110,9 @@ fn show(context: &Context, client: &Client) -> Outcome {
     }
     for mailbox in &route.former {
         print(&format!("former   {mailbox} (still collected from)"))?;
+    }
+    if route.mailboxes.is_empty() {
+        return Ok(Exit::Done);
     }
     print(match (route.listed, route.on_ledger) {
         (true, true) => "ledger   knows the route",
