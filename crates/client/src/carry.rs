@@ -31,8 +31,11 @@ pub use stamping::StampingError;
 
 /// Paths tried for one load and target.
 const MAX_ATTEMPTS: usize = 6;
-/// Fresh layers made because of clocks for one load and target.
-const MAX_CLOCK_CORRECTIONS: usize = 3;
+/// Fresh layers made because of one node's clock for one load and target: its floor may rise meanwhile.
+const MAX_CORRECTIONS_PER_NODE: usize = 2;
+/// Fresh layers made because of clocks in all. When a whole network was restarted, each relay that is
+/// tried may need one.
+const MAX_CLOCK_CORRECTIONS: usize = 2 * MAX_ATTEMPTS;
 /// Stamps minted for one load and target: what is asked may have risen meanwhile.
 const MAX_STAMPS: usize = 2;
 /// Nodes on the way that have to agree on a refusal before it is believed.
@@ -125,11 +128,17 @@ pub(crate) enum Brought {
     Stream(Stream, protocol::answer::AnswerKey),
 }
 
+/// The entry of an attempt, and its relay.
+type WayTaken = (Arc<Node>, Option<Arc<Node>>);
+
 /// What has happened so far on an errand.
 #[derive(Debug, Default)]
 struct Course {
     tried: Tried,
-    clock_corrections: usize,
+    /// Nodes whose clocks were corrected, as often as they were.
+    corrected: Vec<NodeId>,
+    /// The entry and relay to try once more, since nothing but a clock was wrong.
+    same_way: Option<WayTaken>,
     stamps: usize,
     busy: u32,
     silences: usize,
@@ -174,24 +183,9 @@ impl Courier<'_> {
         course: &mut Course,
         accept: &impl Fn(&Answer) -> bool,
     ) -> Result<Option<Brought>, CarryError> {
-        let nodes = self.directory.nodes();
-        let target = errand.target.map(|target| &**target);
-        let may_be_target = matches!(errand.way, Way::Direct | Way::Blind);
-        let entry = self
-            .entries
-            .choose(&nodes, target, may_be_target, &course.tried)?;
-        let relay = match errand.way {
-            Way::Relayed => {
-                let rng = &mut rand::thread_rng();
-                Some(path::choose_relay(
-                    &nodes,
-                    &entry,
-                    target,
-                    &course.tried.relays,
-                    rng,
-                )?)
-            }
-            _ => None,
+        let (entry, relay) = match course.same_way.take() {
+            Some(way) => way,
+            None => self.choose_way(errand, &course.tried)?,
         };
         let attempt = Attempt::make(
             errand,
@@ -217,7 +211,7 @@ impl Courier<'_> {
             Err(ExchangeError::NoAnswer) => {
                 // Whether entry, relay or target is silent can't be seen from here.
                 course.tried.entries.push(entry.id);
-                course.tried.relays.extend(relay.map(|relay| relay.id));
+                course.tried.relays.extend(relay.as_ref().map(|it| it.id));
                 course.silences += 1;
                 let error = CarryError::Entry(ExchangeError::NoAnswer);
                 if course.silences >= MAX_SILENCES {
@@ -235,10 +229,31 @@ impl Courier<'_> {
             }
         };
         self.entries.worked(&entry.id);
-        let via = relay.map_or(entry.id, |relay| relay.id);
         let heard = attempt.open(answer);
-        self.consider(heard, &attempt, via, errand, course, accept)
+        self.consider(heard, &attempt, (entry, relay), errand, course, accept)
             .await
+    }
+
+    /// An entry and, where the errand needs one, a relay.
+    fn choose_way(&self, errand: &Errand<'_>, tried: &Tried) -> Result<WayTaken, PathError> {
+        let nodes = self.directory.nodes();
+        let target = errand.target.map(|target| &**target);
+        let may_be_target = matches!(errand.way, Way::Direct | Way::Blind);
+        let entry = self.entries.choose(&nodes, target, may_be_target, tried)?;
+        let relay = match errand.way {
+            Way::Relayed => {
+                let rng = &mut rand::thread_rng();
+                Some(path::choose_relay(
+                    &nodes,
+                    &entry,
+                    target,
+                    &tried.relays,
+                    rng,
+                )?)
+            }
+            _ => None,
+        };
+        Ok((entry, relay))
     }
 
     /// Decides what an answer means for the errand; `None` is to try again.
@@ -246,11 +261,12 @@ impl Courier<'_> {
         &self,
         heard: Heard,
         attempt: &Attempt,
-        via: NodeId,
+        way: WayTaken,
         errand: &Errand<'_>,
         course: &mut Course,
         accept: &impl Fn(&Answer) -> bool,
     ) -> Result<Option<Brought>, CarryError> {
+        let via = way.1.as_ref().unwrap_or(&way.0).id;
         let Heard { answer, speaker } = heard;
         // An acknowledgement proves itself; what a command is answered must come from its node.
         let authentic = speaker == Speaker::Target || matches!(errand.load, Load::Packet(_));
@@ -267,12 +283,10 @@ impl Courier<'_> {
         // Before the relay's word there is only the entry's about the relay.
         let of_the_way = errand.way == Way::Relayed && speaker == Speaker::Entry;
         match &refusal {
-            Refusal::Stale(time)
-                if course.clock_corrections < MAX_CLOCK_CORRECTIONS
-                    && attempt.verify_time(time) =>
-            {
-                course.clock_corrections += 1;
+            Refusal::Stale(time) if course.may_correct(&time.node) && attempt.verify_time(time) => {
                 self.clocks.learn(time.node, time.time_ms);
+                course.corrected.push(time.node);
+                course.same_way = Some(way);
                 course.last = Some(CarryError::Refused(refusal.into()));
                 return Ok(None);
             }
@@ -317,6 +331,11 @@ impl Courier<'_> {
 }
 
 impl Course {
+    fn may_correct(&self, node: &NodeId) -> bool {
+        let before = self.corrected.iter().filter(|it| *it == node).count();
+        before < MAX_CORRECTIONS_PER_NODE && self.corrected.len() < MAX_CLOCK_CORRECTIONS
+    }
+
     /// Counts an attempt against the node that it went through and remembers why it failed.
     fn another_way(&mut self, errand: &Errand<'_>, via: NodeId, error: CarryError) {
         match errand.way {

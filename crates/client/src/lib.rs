@@ -19,6 +19,7 @@ pub mod network;
 mod path;
 pub mod receive;
 pub mod send;
+mod sqlite;
 mod state;
 pub mod submit;
 #[cfg(test)]

@@ -20,7 +20,8 @@ const FIRST: DeviceId = DeviceId::new([1; 16]);
 const SECOND: DeviceId = DeviceId::new([2; 16]);
 
 fn vectors() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/store-v1")
+    // Asked at run time: a build directory may serve several checkouts.
+    Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("tests/vectors/store-v1")
 }
 
 fn config() -> LogConfig {

@@ -15,6 +15,8 @@ use ring::hmac;
 use rusqlite::{Connection, TransactionBehavior, params};
 use wallet::WalletAddress;
 
+use crate::sqlite::open_shared;
+
 /// The format of the file.
 const FORMAT: i64 = 1;
 /// How long another process of the same home may hold the file.
@@ -167,9 +169,7 @@ impl From<rusqlite::Error> for Prepare {
 }
 
 fn prepare(path: &Path) -> Result<(Connection, hmac::Key), Prepare> {
-    let mut database = Connection::open(path)?;
-    database.busy_timeout(LOCK_TIMEOUT)?;
-    database.pragma_update(None, "journal_mode", "WAL")?;
+    let mut database = open_shared(path, LOCK_TIMEOUT)?;
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {

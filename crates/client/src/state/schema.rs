@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::StateError;
+use crate::sqlite::open_shared;
 
 /// The format that this program writes, in SQLite's `user_version`.
 const FORMAT: u32 = 1;
@@ -100,9 +101,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, StateError> {
         path: path.to_owned(),
         source,
     })?;
-    let mut connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let mut connection = open_shared(path, BUSY_TIMEOUT)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     // What is deleted is overwritten, not only forgotten.
     connection.pragma_update(None, "secure_delete", "ON")?;

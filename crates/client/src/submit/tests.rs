@@ -135,6 +135,19 @@ async fn private_path_with_two_nodes_is_refused_with_the_reason() {
     );
 }
 
+/// After a restart of a whole devnet each node refused the first command with the time to use, and the
+/// client gave up since each of its corrections was spent on another relay.
+#[tokio::test]
+async fn packet_is_stored_though_every_node_on_the_way_has_to_correct_the_time() {
+    let (world, network, _home, bob, mailbox) = with_mailbox(16).await;
+    for node in &world.nodes {
+        node.set(|faults| faults.clock_ahead_ms = HOUR_MS);
+    }
+    for text in ["first", "second", "third", "fourth", "fifth"] {
+        send(&network, &bob.letter(text), &[mailbox]).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn nodes_with_wrong_clocks_still_store() {
     let (world, network, _home, bob, mailbox) = with_mailbox(5).await;
