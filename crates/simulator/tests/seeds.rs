@@ -2,7 +2,7 @@
 
 use simulator::{Outcome, Weather, run};
 
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 400;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
