@@ -85,13 +85,16 @@ pub struct IndexSize {
 #[non_exhaustive]
 pub enum IndexError {
     /// The file can't be opened or prepared.
-    #[error("can't open the index {path}: {source}", path = .path.display())]
+    #[error("it can't be opened: {source}")]
     Open {
         /// The file; empty for an index in memory.
         path: PathBuf,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The file is no database, or a broken one.
+    #[error("it is damaged: delete it, it will be read from the chain again")]
+    Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The file can't be read or written: a full disk, for instance.
     #[error("can't read or write the index: {0}")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -102,7 +105,7 @@ pub enum IndexError {
     #[error("the work on the index was interrupted")]
     Interrupted,
     /// The file is of another chain, other contracts or another start block.
-    #[error("the index is of another network: delete it or use another folder")]
+    #[error("it is of another network: delete it or use another folder")]
     OtherNetwork,
     /// The file is of a format that this program doesn't know.
     #[error(

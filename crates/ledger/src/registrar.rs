@@ -52,7 +52,7 @@ pub enum SubmitError {
         payer: WalletAddress,
     },
     /// None of the RPC servers could be used.
-    #[error("no RPC server took the transaction: {}", crate::sync::Listed(.0))]
+    #[error("no RPC server could be used: {}", crate::sync::Listed(.0))]
     NoServer(Vec<ServerFailure>),
     /// The transaction was sent, but is in no block yet.
     #[error("the transaction 0x{} is in no block after {waited_s} s: it may still come", hex::encode(.hash))]

@@ -70,8 +70,13 @@ pub enum NodeError {
         source: io::Error,
     },
     /// The index of the ledger can't be opened.
-    #[error("can't open the ledger's index")]
-    Index(#[from] ledger::IndexError),
+    #[error("can't use the index of the ledger, {path}", path = .path.display())]
+    Index {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        source: ledger::IndexError,
+    },
     /// The ledger can't be spoken to at all.
     #[error("can't follow the ledger")]
     Sync(#[from] ledger::SyncError),
@@ -112,7 +117,11 @@ pub async fn run(
     });
     let certificate = Arc::new(keys.certificate);
 
-    let index = Index::open(&config.data_dir.join("index.db"), &config.network)?;
+    let path = config.data_dir.join("index.db");
+    let index = match Index::open(&path, &config.network) {
+        Ok(index) => index,
+        Err(source) => return Err(NodeError::Index { path, source }),
+    };
     let syncer = Syncer::new(index.clone(), &config.network)?;
     let ledger = Arc::new(Ledger::new(index));
     {

@@ -17,7 +17,7 @@
 use std::{path::Path, time::Duration};
 
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 use wallet::WalletAddress;
 
@@ -151,9 +151,14 @@ pub(super) struct Store {
 impl Store {
     /// Opens the file, or a new index in memory where there is no path.
     pub(super) fn open(path: Option<&Path>, network: &NetworkFile) -> Result<Self, IndexError> {
-        let open_error = |source| IndexError::Open {
-            path: path.map(Path::to_owned).unwrap_or_default(),
-            source: Box::new(source),
+        let open_error = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                IndexError::Damaged(Box::new(source))
+            }
+            _ => IndexError::Open {
+                path: path.map(Path::to_owned).unwrap_or_default(),
+                source: Box::new(source),
+            },
         };
         let connection = match path {
             Some(path) => Connection::open_with_flags(path, OpenFlags::default()),

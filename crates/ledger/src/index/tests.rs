@@ -105,7 +105,7 @@ fn index_over_a_file_that_is_none_is_refused() {
     std::fs::write(&path, "not a database at all".repeat(100)).unwrap();
     assert!(matches!(
         Index::open(&path, &network()),
-        Err(IndexError::Open { .. })
+        Err(IndexError::Damaged(_))
     ));
 }
 
