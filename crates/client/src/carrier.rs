@@ -159,6 +159,11 @@ pub trait Carrier: Send + Sync {
     /// The nodes that could be mailboxes.
     fn nodes(&self) -> Vec<NodeId>;
 
+    /// Says whether there is such a node, as far as that can be found out.
+    fn knows<'a>(&'a self, node: &'a NodeId) -> Carried<'a, bool> {
+        Box::pin(async move { self.nodes().contains(node) })
+    }
+
     /// Stores a packet at the first of these mailboxes that takes it.
     fn submit<'a>(
         &'a self,

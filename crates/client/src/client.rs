@@ -339,6 +339,20 @@ impl Client {
         self.upkeep.set_mailboxes(mailboxes, listed).await
     }
 
+    /// As [`Client::set_route`], with the mailboxes in `named` and, up to `count`, others at random; one of those that
+    /// does not open an account gives way to another.
+    ///
+    /// # Errors
+    /// [`UpkeepError`]; what was decided last is kept and tried again by whoever listens.
+    pub async fn fill_route(
+        &self,
+        named: Vec<NodeId>,
+        count: usize,
+        listed: bool,
+    ) -> Result<(), UpkeepError> {
+        self.upkeep.fill_mailboxes(named, count, listed).await
+    }
+
     /// Takes the wallet off its mailboxes: new mail can't reach it once senders have noticed.
     ///
     /// A route on the ledger is replaced by one that is over within an hour. What is under way is still collected.

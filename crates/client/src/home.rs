@@ -77,6 +77,9 @@ pub enum HomeError {
     /// No wallet has that label or address.
     #[error("there is no wallet {0} here: see `conet wallet list`")]
     UnknownWallet(String),
+    /// What begins as an address is none.
+    #[error("{0} is no wallet address")]
+    Address(String, #[source] wallet::AddressError),
     /// Another wallet has that label.
     #[error("there is a wallet or contact {0} already: choose another label")]
     LabelTaken(Label),
@@ -234,13 +237,19 @@ impl Home {
     /// The wallet with that label or address; the first where none is said.
     ///
     /// # Errors
-    /// [`HomeError::NoWallet`] or [`HomeError::UnknownWallet`].
+    /// [`HomeError::NoWallet`], [`HomeError::UnknownWallet`] or [`HomeError::Address`].
     pub fn find(&self, selector: Option<&str>) -> Result<WalletHead, HomeError> {
         let mut heads = self.wallets()?.into_iter();
         let Some(selector) = selector else {
             return heads.next().ok_or(HomeError::NoWallet);
         };
-        let address: Option<WalletAddress> = selector.parse().ok();
+        // No label begins so.
+        let address: Option<WalletAddress> = if selector.starts_with("0x") {
+            let parsed = selector.parse();
+            Some(parsed.map_err(|error| HomeError::Address(selector.to_owned(), error))?)
+        } else {
+            None
+        };
         heads
             .find(|head| head.label.as_str() == selector || Some(head.address) == address)
             .ok_or_else(|| HomeError::UnknownWallet(selector.to_owned()))

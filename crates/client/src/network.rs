@@ -36,8 +36,13 @@ const FIRST_READING: Duration = Duration::from_secs(10);
 #[non_exhaustive]
 pub enum NetworkError {
     /// The ledger's index can't be opened.
-    #[error("can't open the index of the ledger")]
-    Index(#[from] IndexError),
+    #[error("can't use the index of the ledger, {path}", path = .path.display())]
+    Index {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: IndexError,
+    },
     /// The client's notes can't be opened.
     #[error("can't open the notes on the network")]
     Notes(#[from] NotesError),
@@ -51,6 +56,9 @@ pub enum NetworkError {
     TooFewNodes {
         /// Nodes known that can be relay or mailbox.
         known: usize,
+        /// Why the ledger could not be read, if it could not.
+        #[source]
+        cause: Option<Arc<SyncError>>,
     },
 }
 
@@ -79,6 +87,8 @@ pub(crate) struct Follower {
     task: tokio::task::AbortHandle,
     /// True once the ledger was read for the first time, or could not be.
     has_read: watch::Receiver<bool>,
+    /// Why the first reading failed, if it did.
+    trouble: watch::Receiver<Option<Arc<SyncError>>>,
 }
 
 impl Drop for Inner {
@@ -101,8 +111,11 @@ impl Network {
         let opened = tokio::task::spawn_blocking(move || {
             notes::make_private_folder(&folder)?;
             let notes = Notes::open(&folder.join("notes.db"))?;
-            let index = Index::open(&folder.join("index.db"), &for_index)?;
-            Ok::<_, NetworkError>((notes, index))
+            let path = folder.join("index.db");
+            match Index::open(&path, &for_index) {
+                Ok(index) => Ok((notes, index)),
+                Err(source) => Err(NetworkError::Index { path, source }),
+            }
         });
         let (notes, index) = match opened.await {
             Ok(opened) => opened?,
@@ -161,8 +174,12 @@ impl Network {
         if waited.is_ok() || enough() {
             return Ok(());
         }
+        let follower = self.inner.follower.as_ref();
+        let trouble = follower.and_then(|follower| follower.trouble.borrow().clone());
         Err(NetworkError::TooFewNodes {
             known: directory.nodes().openers(),
+            // It may have been read since.
+            cause: trouble.filter(|_| !directory.is_complete()),
         })
     }
 
@@ -281,17 +298,25 @@ fn folder(home: &Path, file: &NetworkFile) -> PathBuf {
 fn follow(file: &NetworkFile, index: &Index) -> Result<Follower, NetworkError> {
     let syncer = Syncer::new(index.clone(), file)?;
     let (reading, has_read) = watch::channel(false);
+    let (failing, trouble) = watch::channel(None);
     let task = tokio::spawn(async move {
-        while let Ok(report) = syncer.sync_once().await
-            && !report.caught_up
-            && !report.overtaken
-        {}
+        loop {
+            match syncer.sync_once().await {
+                Ok(report) if !report.caught_up && !report.overtaken => {}
+                Ok(_) => break,
+                Err(error) => {
+                    failing.send_replace(Some(Arc::new(error)));
+                    break;
+                }
+            }
+        }
         reading.send_replace(true);
         syncer.run(std::future::pending()).await;
     });
     Ok(Follower {
         task: task.abort_handle(),
         has_read,
+        trouble,
     })
 }
 

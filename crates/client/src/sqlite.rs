@@ -27,6 +27,14 @@ pub(crate) fn open_shared(path: &Path, patience: Duration) -> rusqlite::Result<C
     }
 }
 
+/// Says whether a file is not what SQLite has written.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+    )
+}
+
 fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),

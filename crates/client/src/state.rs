@@ -37,6 +37,14 @@ pub enum StateError {
     /// The database can't be opened, read or written: a full disk, for example.
     #[error("the wallet's local state can't be used")]
     Database(#[from] rusqlite::Error),
+    /// The file is no database, or a broken one.
+    #[error("{path} is damaged: move it away; the messages in it are lost, the wallet is not", path = .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
     /// The file can't be made.
     #[error("can't make {path}", path = .path.display())]
     Io {
@@ -75,7 +83,15 @@ pub(crate) struct State {
 impl State {
     /// Opens the file at `path`, making it if need be.
     pub(crate) fn open(path: &Path, vault: Arc<Vault>) -> Result<Self, StateError> {
-        let connection = schema::open(path)?;
+        let connection = schema::open(path).map_err(|error| match error {
+            StateError::Database(source) if crate::sqlite::is_damage(&source) => {
+                StateError::Damaged {
+                    path: path.to_owned(),
+                    source,
+                }
+            }
+            error => error,
+        })?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
             vault,

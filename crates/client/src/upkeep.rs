@@ -45,6 +45,8 @@ const ENDING_ROUTE_MS: u64 = 60 * 60 * 1_000;
 const ROUTE_SUPERSEDED_MS: u64 = 2 * DAY_MS;
 /// Key IDs in a route at most.
 const MAX_ROUTE_KEYS: usize = 8;
+/// Mailboxes at random that give way to others before a route is given up.
+const MAX_REPLACEMENTS: usize = 4;
 /// How long to wait for the network when a wallet's standing is changed.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a device waits for what another one says of new subkeys.
@@ -64,6 +66,9 @@ pub enum UpkeepError {
     /// The network can't be asked what it knows of the wallet.
     #[error("what the network knows of this wallet can't be found out")]
     LookUp(#[from] LookUpError),
+    /// No such node is on the ledger.
+    #[error("no node {0} is on the ledger: check its address")]
+    UnknownNode(NodeId),
     /// A mailbox did not take the certificate.
     #[error("the mailbox {mailbox} does not know of the wallet's certificate yet")]
     Mailbox {
@@ -227,6 +232,66 @@ impl Upkeep {
         mailboxes: Vec<NodeId>,
         listed: bool,
     ) -> Result<(), UpkeepError> {
+        self.replace_mailboxes(mailboxes, listed, &[]).await
+    }
+
+    /// Gives the wallet the mailboxes in `named`, then others at random up to `count`. One at random that
+    /// does not open an account gives way to another.
+    pub(crate) async fn fill_mailboxes(
+        &self,
+        named: Vec<NodeId>,
+        count: usize,
+        listed: bool,
+    ) -> Result<(), UpkeepError> {
+        let ready = self.carrier.ready(READY_PATIENCE).await;
+        ready.map_err(UpkeepError::Network)?;
+        let before = self.account.identity()?;
+        let used = |node: &NodeId| {
+            let retiring = before.standing.retiring.iter();
+            before.binding.mailboxes.contains(node) || retiring.map(|r| &r.node).any(|n| n == node)
+        };
+        let mut candidates = self.carrier.nodes();
+        candidates.retain(|node| !named.contains(node));
+        let known = candidates.len() + named.len();
+        let mut candidates = candidates.into_iter();
+        let mut mailboxes = named.clone();
+        mailboxes.extend(candidates.by_ref().take(count.saturating_sub(named.len())));
+        if mailboxes.len() < count {
+            return Err(UpkeepError::TooFewNodes {
+                known,
+                wanted: count,
+            });
+        }
+        let mut unused = Vec::new();
+        for _ in 0..MAX_REPLACEMENTS {
+            let set = self.replace_mailboxes(mailboxes.clone(), listed, &unused);
+            let (failed, cause) = match set.await {
+                Err(UpkeepError::Mailbox { mailbox, cause }) if !named.contains(&mailbox) => {
+                    (mailbox, cause)
+                }
+                other => return other,
+            };
+            let place = mailboxes.iter_mut().find(|node| **node == failed);
+            let (Some(place), Some(next)) = (place, candidates.next()) else {
+                let mailbox = failed;
+                return Err(UpkeepError::Mailbox { mailbox, cause });
+            };
+            tracing::info!(target: "client::upkeep", "a mailbox at random does not open, trying another");
+            *place = next;
+            if !used(&failed) {
+                unused.push(failed);
+            }
+        }
+        self.replace_mailboxes(mailboxes, listed, &unused).await
+    }
+
+    /// As [`Self::set_mailboxes`]; those in `unused` never had an account, so nothing is collected from them.
+    async fn replace_mailboxes(
+        &self,
+        mailboxes: Vec<NodeId>,
+        listed: bool,
+        unused: &[NodeId],
+    ) -> Result<(), UpkeepError> {
         if mailboxes.is_empty() || mailboxes.len() > MAX_MAILBOXES {
             return Err(UpkeepError::MailboxCount(mailboxes.len()));
         }
@@ -235,9 +300,17 @@ impl Upkeep {
         }
         self.settle().await?;
         let before = self.account.identity()?;
+        for mailbox in &mailboxes {
+            if !before.binding.mailboxes.contains(mailbox) && !self.carrier.knows(mailbox).await {
+                return Err(UpkeepError::UnknownNode(*mailbox));
+            }
+        }
         let now_ms = self.now_ms();
+        let unused = unused.to_vec();
         self.change(move |account, identity| {
             retire(identity, &mailboxes, now_ms);
+            let retiring = &mut identity.standing.retiring;
+            retiring.retain(|former| !unused.contains(&former.node));
             identity.standing.unsettled = false;
             identity.standing.listed = listed;
             if identity.binding.mailboxes != mailboxes {

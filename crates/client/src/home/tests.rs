@@ -39,6 +39,12 @@ fn wallet_made_is_listed_and_opens_with_its_password_only() {
     assert_eq!(head, created.head);
     assert_eq!(home.find(Some("alice")).unwrap(), head);
     assert_eq!(home.find(Some(&head.address.to_string())).unwrap(), head);
+    // A typing error in an address was answered as a wallet that is not here.
+    let typo = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD";
+    assert!(matches!(
+        home.find(Some(typo)),
+        Err(HomeError::Address(text, wallet::AddressError::WrongChecksum)) if text == typo
+    ));
     assert!(matches!(
         home.unlock(&head, "wrong"),
         Err(HomeError::Keystore(KeystoreError::WrongPassword))

@@ -122,6 +122,10 @@ impl Carrier for Network {
         self.propose_mailboxes(MAX_PROPOSED)
     }
 
+    fn knows<'a>(&'a self, node: &'a NodeId) -> Carried<'a, bool> {
+        Box::pin(async move { self.known(node).await.is_ok() })
+    }
+
     fn submit<'a>(
         &'a self,
         packet: &'a Packet,

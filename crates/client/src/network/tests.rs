@@ -39,7 +39,7 @@ async fn network_without_nodes_says_how_many_it_needs() {
         .set_nodes(world.nodes[..2].iter().map(|node| node.record()).collect());
     let refused = network.ready(SHORT).await.unwrap_err();
     assert!(
-        matches!(refused, NetworkError::TooFewNodes { known: 2 }),
+        matches!(refused, NetworkError::TooFewNodes { known: 2, .. }),
         "{refused:?}"
     );
 }

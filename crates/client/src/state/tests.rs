@@ -260,3 +260,14 @@ fn same_message_id_of_two_senders_is_two_messages() {
         1
     );
 }
+
+#[test]
+fn file_that_is_no_database_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    std::fs::write(&path, "not a database at all".repeat(100)).unwrap();
+    let key = WalletKey::from_bytes([1; 32]).unwrap();
+    let refused = State::open(&path, Arc::new(Vault::of(&key))).unwrap_err();
+    assert!(matches!(&refused, StateError::Damaged { path: of, .. } if *of == path));
+    assert!(refused.to_string().contains("move it away"), "{refused}");
+}

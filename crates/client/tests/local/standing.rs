@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use client::UpkeepError;
 use client::receive::{Event, Warning};
 
 use crate::people::{Person, impatient, next, text_of};
@@ -169,4 +170,59 @@ async fn discarded_wallet_leaves_nothing() {
     assert!(home.wallets().unwrap().is_empty());
     let accounts = std::fs::read_dir(home.path().join("accounts")).unwrap();
     assert_eq!(accounts.count(), 0);
+}
+
+/// `route set --mailbox auto` drew a node that was on the ledger but did not run, failed, and left the wallet
+/// with a mailbox that nobody could reach.
+#[tokio::test(flavor = "multi_thread")]
+async fn mailbox_at_random_that_does_not_open_gives_way_to_another() {
+    let post = Post::new();
+    post.lock().dead.extend([node(1), node(3)]);
+    let bob = Person::new(&post, "bob");
+    bob.client
+        .fill_route(vec![node(2)], 3, false)
+        .await
+        .unwrap();
+    let route = bob.client.route().unwrap();
+    assert_eq!(route.mailboxes, [node(2), node(4), node(5)]);
+    assert_eq!(route.announced.len(), 3);
+    // Nothing is collected from nodes that never had an account.
+    assert_eq!(route.former, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mailbox_that_was_named_does_not_give_way() {
+    let post = Post::new();
+    post.lock().dead.insert(node(1));
+    let bob = Person::new(&post, "bob");
+    let set = bob.client.fill_route(vec![node(1)], 1, false).await;
+    assert!(
+        matches!(set, Err(UpkeepError::Mailbox { mailbox, .. }) if mailbox == node(1)),
+        "{set:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn former_mailbox_that_is_drawn_in_vain_stays_a_former_one() {
+    let post = Post::new();
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    bob.client.set_route(vec![node(2)], false).await.unwrap();
+    post.lock().dead.insert(node(1));
+    bob.client.fill_route(vec![], 1, false).await.unwrap();
+    let route = bob.client.route().unwrap();
+    assert_eq!(route.mailboxes, [node(2)]);
+    assert_eq!(route.former, [node(1)]);
+}
+
+/// A node that is nowhere on the ledger became the wallet's mailbox before anybody looked.
+#[tokio::test(flavor = "multi_thread")]
+async fn mailbox_that_is_no_node_leaves_the_route_as_it_was() {
+    let post = Post::new();
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    let set = bob.client.set_route(vec![node(99)], false).await;
+    assert!(
+        matches!(set, Err(UpkeepError::UnknownNode(unknown)) if unknown == node(99)),
+        "{set:?}"
+    );
+    assert_eq!(bob.client.route().unwrap().mailboxes, [node(1)]);
 }
