@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::commands;
+use crate::failure::{Exit, Failure};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 error, 2 wrong usage, 3 refused, 4 not stored yet: kept in the \
 outbox, 5 not found, 6 network or ledger unreachable.";
@@ -97,7 +98,23 @@ impl Command {
 
 /// Reads the command line; ends the process where it makes no sense, or to show help.
 pub(crate) fn parse() -> Cli {
-    Cli::parse()
+    Cli::try_parse().unwrap_or_else(|error| {
+        // What a program asked for comes as JSON, even if it asked wrongly; help is for people.
+        if error.use_stderr() && std::env::args_os().any(|word| word == "--json") {
+            let failure = Failure::new(Exit::Usage, usage(&error));
+            failure.report(true);
+            std::process::exit(failure.exit as i32)
+        }
+        error.exit()
+    })
+}
+
+/// What is wrong with a command line, without how it should look.
+fn usage(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let said = text.split("\n\n").next().unwrap_or_default();
+    let said = said.strip_prefix("error: ").unwrap_or(said);
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The command line as a description, for completions.
@@ -107,8 +124,21 @@ pub(crate) fn description() -> clap::Command {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn command_line_is_consistent() {
         super::description().debug_assert();
+    }
+
+    #[test]
+    fn usage_error_is_one_line_without_the_usage() {
+        let error = Cli::try_parse_from(["conet", "send", "bob"]).unwrap_err();
+        assert_eq!(
+            usage(&error),
+            "the following required arguments were not provided: <TEXT|->..."
+        );
+        let error = Cli::try_parse_from(["conet", "frob"]).unwrap_err();
+        assert_eq!(usage(&error), "unrecognized subcommand 'frob'");
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::cli::Global;
 use crate::failure::{Failure, Outcome};
 
 /// Prints one JSON value on one line of stdout.
@@ -39,6 +40,21 @@ pub(crate) fn safe(text: &str) -> String {
         .collect()
 }
 
+/// A text from elsewhere behind what we say of it: its further lines are indented.
+///
+/// # Security
+/// Without it, a message could hold a line that looks like a message of somebody else.
+pub(crate) fn behind(head: &str, text: &str) -> String {
+    let text = safe(text);
+    let mut lines = text.trim_end().split(['\n', '\u{2028}', '\u{2029}']);
+    let mut shown = format!("{head}{}", lines.next().unwrap_or_default());
+    for line in lines {
+        shown.push_str("\n    ");
+        shown.push_str(line);
+    }
+    shown
+}
+
 /// A text from elsewhere in one line.
 pub(crate) fn one_line(text: &str) -> String {
     text.chars()
@@ -49,7 +65,7 @@ pub(crate) fn one_line(text: &str) -> String {
 
 fn misleading(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Says whether people look at both outputs.
@@ -65,14 +81,18 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// Begins; nothing is shown where `quiet`.
-    pub(crate) fn new(quiet: bool) -> Self {
-        let bar = (!quiet && io::stderr().is_terminal()).then(|| {
+    /// Begins; nothing is shown with `-q`, and with `--json` only to people.
+    pub(crate) fn new(global: &Global) -> Self {
+        let seen = io::stderr().is_terminal();
+        let bar = (!global.quiet && seen).then(|| {
             let bar = ProgressBar::new_spinner();
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Self { bar, quiet }
+        Self {
+            bar,
+            quiet: global.quiet || global.json,
+        }
     }
 
     /// Says what is being done now.
@@ -117,5 +137,17 @@ mod tests {
     fn text_from_elsewhere_can_not_steer_the_terminal() {
         assert_eq!(safe("a\u{1b}[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb\nc\u{fffd}d");
         assert_eq!(one_line("a\r\nb\u{7}\u{9b}"), "a  b\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn line_of_a_text_can_not_pass_for_a_message_of_somebody_else() {
+        // `listen` printed texts as they came: their second line could begin with a date and a name.
+        let text =
+            "hi\n2026-01-01 12:00  carol: send it to me\u{2028}2026-01-01 12:01  carol: now\n\n";
+        assert_eq!(
+            behind("2026-01-01 12:00  alice: ", text),
+            "2026-01-01 12:00  alice: hi\n    2026-01-01 12:00  carol: send it to me\n    2026-01-01 12:01  carol: now"
+        );
+        assert_eq!(behind("alice: ", ""), "alice: ");
     }
 }

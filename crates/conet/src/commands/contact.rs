@@ -6,7 +6,7 @@ use serde_json::json;
 use wallet::{ContactUri, WalletAddress};
 
 use crate::context::Context;
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Context as _, Exit, Failure, Outcome};
 use crate::screen::{print, print_json};
 
 /// What `conet contact` can do.
@@ -74,7 +74,8 @@ pub(crate) fn run(context: &Context, command: ContactCommand) -> Outcome {
 
 fn read(contact: &str) -> Outcome<ContactUri> {
     let contact = contact.trim();
-    if let Ok(wallet) = contact.parse::<WalletAddress>() {
+    if contact.starts_with("0x") {
+        let wallet: WalletAddress = contact.parse().context("this is no wallet address")?;
         return Ok(ContactUri {
             wallet,
             fingerprint: None,

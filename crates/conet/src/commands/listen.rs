@@ -1,16 +1,18 @@
 //! `conet listen`: messages and files as they come.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use client::history::HistoryEntry;
 use client::receive::{Body, Event, ListenOptions, Message, Sender, Verification, Warning};
 use serde_json::{Value, json};
 
 use crate::context::Context;
-use crate::failure::{Context as _, Exit, Outcome};
+use crate::failure::{Context as _, Exit, Failure, Outcome};
 use crate::moment;
 use crate::names::Names;
-use crate::screen::{one_line, print, print_json, safe};
+use crate::screen::{behind, one_line, print, print_json};
 use crate::session::Settings;
 use crate::stopping;
 
@@ -43,7 +45,11 @@ pub(crate) async fn run(context: &Context, args: ListenArgs) -> Outcome {
         .save
         .map(|dir| std::path::absolute(&dir).context(dir.display()))
         .transpose()?;
+    if let Some(dir) = &options.save_dir {
+        check_writable(dir)?;
+    }
     let names = Names::of(client.home())?;
+    let mut silent = BTreeSet::new();
     let mut listener = client.listen(options).await?;
     loop {
         let event = tokio::select! {
@@ -55,10 +61,32 @@ pub(crate) async fn run(context: &Context, args: ListenArgs) -> Outcome {
             break;
         };
         names.complete(&mut event);
+        match &event {
+            Event::Warning(Warning::MailboxUnreachable { mailbox, .. }) => silent.insert(*mailbox),
+            Event::Warning(Warning::MailboxBack { mailbox }) => silent.remove(mailbox),
+            _ => false,
+        };
         tell(context, &event)?;
     }
     // What was printed last is not handed over again.
-    Ok(listener.done().await.map(|()| Exit::Done)?)
+    listener.done().await?;
+    // Former mailboxes may be gone for good.
+    let current = client.route()?.mailboxes;
+    match current.iter().find(|mailbox| silent.contains(*mailbox)) {
+        Some(mailbox) if args.once => Err(Failure::new(
+            Exit::Unreachable,
+            format!("not all may have come, mailbox {mailbox} can't be reached: try again later"),
+        )),
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// Finds out now rather than with the first file that a folder can't take files.
+fn check_writable(dir: &Path) -> Outcome<()> {
+    std::fs::create_dir_all(dir)
+        .and_then(|()| tempfile::tempfile_in(dir))
+        .map(drop)
+        .context(format!("files can't be saved in {}", dir.display()))
 }
 
 /// Prints messages on stdout, all else on stderr.
@@ -90,10 +118,31 @@ pub(crate) fn describe(message: &Message) -> Value {
         "time": moment::rfc3339(message.time_ms),
         "received": moment::rfc3339(message.received_ms),
     });
+    describe_body(&mut value, &message.body);
+    value
+}
+
+/// A message for programs, as another process heard it.
+pub(crate) fn describe_past(entry: &HistoryEntry) -> Value {
+    // What is told of a conversation with a wallet was verified before it was written down.
+    let mut value = json!({
+        "id": entry.id.to_string(),
+        "from": from(&entry.peer),
+        "name": entry.peer.name,
+        "claimed": null,
+        "verified": Verification::Wallet.as_str(),
+        "time": moment::rfc3339(entry.time_ms),
+        "received": null,
+    });
+    describe_body(&mut value, &entry.body);
+    value
+}
+
+fn describe_body(value: &mut Value, body: &Body) {
     let Some(fields) = value.as_object_mut() else {
-        return value;
+        return;
     };
-    match &message.body {
+    match body {
         Body::Text(text) => {
             fields.insert("text".to_owned(), json!(text));
         }
@@ -106,7 +155,6 @@ pub(crate) fn describe(message: &Message) -> Value {
         }
         _ => {}
     }
-    value
 }
 
 fn from(sender: &Sender) -> Value {
@@ -122,7 +170,7 @@ fn line(message: &Message) -> String {
     let time = moment::short(message.time_ms);
     let who = sender_of(message);
     match &message.body {
-        Body::Text(text) => format!("{time}  {who}: {}", safe(text).trim_end()),
+        Body::Text(text) => behind(&format!("{time}  {who}: "), text),
         Body::File(file) => {
             let place = file
                 .path

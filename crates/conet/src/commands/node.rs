@@ -97,7 +97,7 @@ pub(crate) async fn run(context: &Context, command: NodeCommand) -> Outcome {
 
 async fn init(context: &Context, args: InitArgs) -> Outcome {
     let folder = args.place.folder(context);
-    let steps = Steps::new(context.global.quiet);
+    let steps = Steps::new(&context.global);
     let network = if folder.exists() {
         folder.network()?
     } else {

@@ -93,7 +93,7 @@ fn brief(what: &WaitingBody) -> String {
 }
 
 async fn flush(context: &Context, client: &Client) -> Outcome {
-    let steps = Steps::new(context.global.quiet);
+    let steps = Steps::new(&context.global);
     steps.begin("sending what waits");
     session::ready(client).await?;
     let report = client.flush_outbox_now().await;

@@ -37,7 +37,7 @@ pub(crate) async fn run(context: &Context, command: RouteCommand) -> Outcome {
     let client = context.client(Settings::default()).await?;
     match command {
         RouteCommand::Set(args) => {
-            let steps = Steps::new(context.global.quiet);
+            let steps = Steps::new(&context.global);
             let done = set(&client, &args, &steps).await;
             steps.end();
             done?;
@@ -67,18 +67,11 @@ async fn set(client: &Client, args: &SetArgs, steps: &Steps) -> Outcome<()> {
         }
         mailboxes.push(node);
     }
-    if mailboxes.len() < args.mailbox.len() {
-        // Those at random come after those that were named.
-        let picked = client.pick_mailboxes(args.mailbox.len()).await?;
-        let others = picked
-            .into_iter()
-            .filter(|node| !mailboxes.contains(node))
-            .collect::<Vec<_>>();
-        mailboxes.extend(others);
-        mailboxes.truncate(args.mailbox.len());
-    }
     steps.begin("opening the mailbox");
-    client.set_route(mailboxes, !args.unlisted).await?;
+    // Those at random come after those that were named.
+    client
+        .fill_route(mailboxes, args.mailbox.len(), !args.unlisted)
+        .await?;
     Ok(())
 }
 

@@ -100,7 +100,15 @@ pub(crate) async fn run(context: &Context, args: SendArgs) -> Outcome {
                 Load::File(path)
             }
         },
-        (None, words) => Load::Text(words.join(" ")),
+        (None, words) => match words.join(" ") {
+            text if text.is_empty() => {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    "the text is empty: nothing was sent",
+                ));
+            }
+            text => Load::Text(text),
+        },
     };
     let sent = send(context, &client, &to, &load, &args).await;
     let sent = match sent {
@@ -108,8 +116,8 @@ pub(crate) async fn run(context: &Context, args: SendArgs) -> Outcome {
         Err(error) => return Err(failure(error)),
     };
     if let Some(path) = spooled {
-        // All of it is stored elsewhere now.
-        let _ = std::fs::remove_file(path);
+        // All of it is stored elsewhere now; it lay in a folder of its own.
+        let _ = path.parent().map(std::fs::remove_dir_all);
     }
     if context.global.json {
         print_json(
@@ -128,7 +136,8 @@ async fn send(
     load: &Load,
     args: &SendArgs,
 ) -> Result<Sent, SendError> {
-    let quiet = context.global.quiet;
+    // Programs get the outcome; notices in words are for people.
+    let quiet = context.global.quiet || context.global.json;
     let bar = screen::byte_bar(0, quiet || matches!(load, Load::Text(_)));
     let mut options = SendOptions::default();
     options.copies = args.copies;

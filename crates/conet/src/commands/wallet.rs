@@ -111,7 +111,7 @@ fn list(context: &Context) -> Outcome {
 
 async fn rotate(context: &Context, which: Option<&str>) -> Outcome {
     let client = context.client_of(which, Settings::default()).await?;
-    let steps = Steps::new(context.global.quiet);
+    let steps = Steps::new(&context.global);
     steps.begin("telling the mailboxes of the new keys");
     session::ready(&client).await?;
     let rotated = client.rotate().await;

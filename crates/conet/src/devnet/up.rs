@@ -49,7 +49,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
     folder.keep(&plan)?;
 
     let (mut chain, mut nodes) = (Members::default(), Members::default());
-    let steps = Steps::new(context.global.quiet);
+    let steps = Steps::new(&context.global);
     let ran = tokio::select! {
         biased;
         () = stop.cancelled() => Ok(()),

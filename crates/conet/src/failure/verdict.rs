@@ -9,6 +9,7 @@ use client::send::{AttemptError, SendError};
 use client::{NetworkError, OpenClientError, UpkeepError};
 use ledger::SubmitError as LedgerError;
 use wallet::keystore::KeystoreError;
+use wallet::{AddressError, ContactError};
 
 use super::Exit;
 
@@ -101,6 +102,12 @@ fn of_asking(error: &Dyn) -> Option<Exit> {
 }
 
 fn of_home(error: &Dyn) -> Option<Exit> {
+    if error.is::<AddressError>() || error.is::<ContactError>() {
+        return Some(Exit::Usage);
+    }
+    if let Some(UpkeepError::UnknownNode(_)) = error.downcast_ref() {
+        return Some(Exit::NotFound);
+    }
     if let Some(KeystoreError::WrongPassword) = error.downcast_ref() {
         return Some(Exit::Refused);
     }
@@ -136,5 +143,14 @@ mod tests {
         assert_eq!(exit(&unknown), Some(Exit::NotFound));
         let nobody = OpenClientError::Home(HomeError::NoWallet);
         assert_eq!(exit(&nobody), Some(Exit::NotFound));
+    }
+
+    #[test]
+    fn address_with_a_typing_error_is_wrong_usage() {
+        let wrong: AddressError = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD"
+            .parse::<wallet::WalletAddress>()
+            .unwrap_err();
+        let failure = crate::failure::Failure::from(SendError::Recipient(wrong.into()));
+        assert_eq!(failure.exit, Exit::Usage);
     }
 }

@@ -67,6 +67,21 @@ impl Dispatch {
         Some(ticket)
     }
 
+    /// Waits until [`Self::send`] takes something.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) fn has_room(&self) -> impl Future<Output = ()> + use<> {
+        let written = self.written.clone();
+        async move {
+            match &written {
+                // Without its other end it never has.
+                Some(written) if written.reserve().await.is_ok() => {}
+                _ => std::future::pending().await,
+            }
+        }
+    }
+
     /// The next news; `None` when all is done and nothing more will be sent.
     ///
     /// # Cancel safety

@@ -1,12 +1,14 @@
 //! `conet wallet export`
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::failure::{Context as _, Exit, Failure, Outcome};
+use crate::screen::{print, print_json};
 use crate::sealed_file::write_private;
 
 /// Arguments of `conet wallet export`.
@@ -43,39 +45,48 @@ struct What {
 /// Exports.
 pub(super) async fn run(context: &Context, args: ExportArgs) -> Outcome {
     let home = context.home()?;
-    let which = args.which.as_deref();
-    let text = if args.what.keystore {
-        home.keystore(&context.wallet(&home, which)?)?.into()
+    let head = context.wallet(&home, args.which.as_deref())?;
+    let what = args.what;
+    let (name, text): (_, Zeroizing<String>) = if what.keystore {
+        ("keystore", home.keystore(&head)?.into())
     } else {
-        let account = context.unlock(&home, which).await?;
-        if args.what.mnemonic {
-            let words = account.mnemonic()?;
-            words.ok_or_else(|| {
+        let account = context.unlock(&home, args.which.as_deref()).await?;
+        if what.mnemonic {
+            let words = account.mnemonic()?.ok_or_else(|| {
                 Failure::new(
                     Exit::NotFound,
                     "this wallet came without words: export its keystore",
                 )
-            })?
-        } else if args.what.certificate {
-            account.certificate()?.armored().into()
-        } else if args.what.openpgp_secret {
-            account.openpgp_secret()?
+            })?;
+            ("mnemonic", words)
+        } else if what.certificate {
+            ("certificate", account.certificate()?.armored().into())
+        } else if what.openpgp_secret {
+            ("openpgpSecret", account.openpgp_secret()?)
         } else {
-            home.export(&account)?.into()
+            ("export", home.export(&account)?.into())
         }
     };
+    let mut told = serde_json::Map::new();
+    told.insert("label".to_owned(), json!(head.label));
+    told.insert("address".to_owned(), json!(head.address));
     match args.output {
         Some(path) => {
             write_private(&path, text.as_bytes()).context(path.display())?;
-            if !context.global.quiet {
+            if context.global.json {
+                told.insert("file".to_owned(), json!(std::path::absolute(&path)?));
+                print_json(&told.into())?;
+            } else if !context.global.quiet {
                 eprintln!("written to {}", path.display());
             }
         }
-        None => {
-            let mut stdout = std::io::stdout().lock();
-            stdout.write_all(text.trim_end().as_bytes())?;
-            stdout.write_all(b"\n")?;
+        None if context.global.json => {
+            // What is JSON already stays readable as such.
+            let value = serde_json::from_str(&text).unwrap_or_else(|_| json!(text.as_str()));
+            told.insert(name.to_owned(), value);
+            print_json(&told.into())?;
         }
+        None => print(text.trim_end())?,
     }
     Ok(Exit::Done)
 }

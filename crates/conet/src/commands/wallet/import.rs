@@ -92,9 +92,8 @@ async fn source(
         Source::Mnemonic(mnemonic(args, &text)?, args.index)
     } else {
         let mut secret = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(text.trim_start_matches("0x"), secret.as_mut_slice()).map_err(
-            |_| Failure::error("this is neither words, nor a private key, a keystore or an export"),
-        )?;
+        hex::decode_to_slice(text.trim_start_matches("0x"), secret.as_mut_slice())
+            .map_err(|_| unknown())?;
         Source::Key(WalletKey::from_bytes(*secret)?)
     };
     Ok((source, context.new_password(&format!("wallet {label}"))?))
@@ -116,25 +115,32 @@ fn mnemonic(args: &ImportArgs, words: &str) -> Outcome<Mnemonic> {
 }
 
 fn read(file: Option<&Path>) -> Outcome<Zeroizing<String>> {
-    let mut text = Zeroizing::new(String::new());
+    let mut bytes = Zeroizing::new(Vec::new());
     match file {
         None if std::io::stdin().is_terminal() => {
-            text = Zeroizing::new(rpassword::prompt_password(
+            return Ok(Zeroizing::new(rpassword::prompt_password(
                 "The words, separated by spaces: ",
-            )?);
+            )?));
         }
         None => {
-            std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)?;
+            std::io::stdin().take(MAX_BYTES).read_to_end(&mut bytes)?;
         }
         Some(path) if path == Path::new("-") => {
-            std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)?;
+            std::io::stdin().take(MAX_BYTES).read_to_end(&mut bytes)?;
         }
         Some(path) => {
             let file = File::open(path).context(path.display())?;
             file.take(MAX_BYTES)
-                .read_to_string(&mut text)
+                .read_to_end(&mut bytes)
                 .context(path.display())?;
         }
     }
-    Ok(text)
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(unknown()),
+    }
+}
+
+fn unknown() -> Failure {
+    Failure::error("this is neither words, nor a private key, a keystore or an export")
 }
