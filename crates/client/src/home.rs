@@ -439,13 +439,18 @@ impl Home {
         let folder = self.account_folder(&address);
         private_files::make_folder(&folder)?;
         let sealed = identity::seal(identity, address, vault);
-        private_files::replace_and_wipe(&folder.join("identity"), &sealed)?;
         let path = self.wallet_path(&file.head.label);
         let json = serde_json::to_vec_pretty(file).map_err(|source| HomeError::MalformedFile {
             path: path.clone(),
             source,
         })?;
-        Ok(private_files::write_new(&path, &json)?)
+        let written = private_files::replace_and_wipe(&folder.join("identity"), &sealed)
+            .and_then(|()| private_files::write_new(&path, &json));
+        if written.is_err() {
+            // On a full disk nothing stays of it; a folder that holds something may be of another process.
+            let _ = std::fs::remove_dir(&folder);
+        }
+        Ok(written?)
     }
 
     fn read_wallet(&self, path: &Path) -> Result<Option<WalletFile>, HomeError> {

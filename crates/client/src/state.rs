@@ -36,10 +36,13 @@ use serde::{Serialize, de::DeserializeOwned};
 pub enum StateError {
     /// The database can't be opened, read or written: a full disk, for example.
     #[error("the wallet's local state can't be used")]
-    Database(#[from] rusqlite::Error),
+    Database(#[source] rusqlite::Error),
+    /// The disk does not take what must be written down.
+    #[error("the wallet's local state can't be written: is the disk full, or read-only?")]
+    Disk(#[source] rusqlite::Error),
     /// The file is no database, or a broken one.
     #[error("{path} is damaged: move it away; the messages in it are lost, the wallet is not", path = .path.display())]
-    Damaged {
+    NoDatabase {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -67,6 +70,16 @@ pub enum StateError {
     OutboxFull(u64),
 }
 
+impl From<rusqlite::Error> for StateError {
+    fn from(error: rusqlite::Error) -> Self {
+        if crate::sqlite::is_of_the_disk(&error) {
+            Self::Disk(error)
+        } else {
+            Self::Database(error)
+        }
+    }
+}
+
 impl From<Damaged> for StateError {
     fn from(_: Damaged) -> Self {
         Self::Damaged
@@ -85,7 +98,7 @@ impl State {
     pub(crate) fn open(path: &Path, vault: Arc<Vault>) -> Result<Self, StateError> {
         let connection = schema::open(path).map_err(|error| match error {
             StateError::Database(source) if crate::sqlite::is_damage(&source) => {
-                StateError::Damaged {
+                StateError::NoDatabase {
                     path: path.to_owned(),
                     source,
                 }

@@ -29,7 +29,7 @@ pub enum OutgoingError {
         source: std::io::Error,
     },
     /// It is a folder, a device or the like.
-    #[error("{path} is no file", path = .0.display())]
+    #[error("{path} is no regular file: what a pipe or a device gives can be sent from stdin", path = .0.display())]
     NoFile(PathBuf),
     /// It was changed since it was first read.
     #[error("{path} has changed since sending began: send it again", path = .0.display())]
@@ -55,6 +55,10 @@ pub(crate) fn facts(path: &Path, progress: impl Fn(u64, u64)) -> Result<Facts, O
         source,
     };
     let path = path.canonicalize().map_err(failed)?;
+    // Before it is opened: opening a pipe waits until somebody writes into it.
+    if !path.metadata().map_err(failed)?.is_file() {
+        return Err(OutgoingError::NoFile(path));
+    }
     let mut file = File::open(&path).map_err(failed)?;
     let before = file.metadata().map_err(failed)?;
     if !before.is_file() {

@@ -268,6 +268,6 @@ fn file_that_is_no_database_is_named_with_what_to_do() {
     std::fs::write(&path, "not a database at all".repeat(100)).unwrap();
     let key = WalletKey::from_bytes([1; 32]).unwrap();
     let refused = State::open(&path, Arc::new(Vault::of(&key))).unwrap_err();
-    assert!(matches!(&refused, StateError::Damaged { path: of, .. } if *of == path));
+    assert!(matches!(&refused, StateError::NoDatabase { path: of, .. } if *of == path));
     assert!(refused.to_string().contains("move it away"), "{refused}");
 }

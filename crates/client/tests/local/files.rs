@@ -10,7 +10,7 @@ use rand::{RngCore as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::order::Stranger;
-use crate::people::{Person, impatient, message, next, quick};
+use crate::people::{Person, SOON, impatient, message, next, quick};
 use crate::post::{Post, node};
 
 fn write_file(person: &Person, name: &str, length: usize) -> (PathBuf, Vec<u8>) {
@@ -224,14 +224,18 @@ async fn unreadable_file_and_folder_are_refused_before_anything_is_sent() {
     let post = Post::new();
     let alice = Person::new(&post, "alice");
     let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    // `send --file` of a pipe that nobody wrote into waited for ever.
+    let pipe = alice.folder.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
     for path in [
         alice.folder.path().join("none"),
         alice.folder.path().to_owned(),
+        pipe,
     ] {
-        let sent = alice
-            .client
-            .send_file(&bob.recipient(), &path, quick())
-            .await;
+        let to = bob.recipient();
+        let sending = alice.client.send_file(&to, &path, quick());
+        let sent = tokio::time::timeout(SOON, sending).await.unwrap();
         assert!(matches!(sent, Err(SendError::File(_))), "{sent:?}");
     }
 }
