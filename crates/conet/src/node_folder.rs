@@ -93,7 +93,7 @@ impl NodeFolder {
             .mode(0o700)
             .create(&self.path)
             .context(self.path.display())?;
-        let keys = keys::create(&self.path, password)?;
+        let keys = keys::create(&self.path, password).context(self.path.display())?;
         self.set_network(network)?;
         let mailbox = MailboxConfig::default();
         let settings = Settings {
@@ -109,11 +109,14 @@ impl NodeFolder {
             submit_routes: true,
         };
         // Last: a folder with settings is a whole one.
-        write_private(
-            &self.settings_path(),
-            &serde_json::to_vec_pretty(&settings)?,
-        )?;
+        self.set_settings(&settings)?;
         Ok((settings, keys))
+    }
+
+    /// Writes the settings; a node that runs goes by them when it is started again.
+    pub(crate) fn set_settings(&self, settings: &Settings) -> Outcome<()> {
+        let path = self.settings_path();
+        write_private(&path, &serde_json::to_vec_pretty(settings)?).context(path.display())
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -129,8 +132,8 @@ impl NodeFolder {
                 format!("there is no node in {}: {advice}", self.path.display()),
             ));
         }
-        let settings: Settings =
-            serde_json::from_slice(&fs::read(&path)?).context(path.display())?;
+        let settings: Settings = serde_json::from_slice(&fs::read(&path).context(path.display())?)
+            .context(path.display())?;
         if settings.version != FORMAT {
             let version = settings.version;
             return Err(Failure::error(format!(
@@ -147,7 +150,8 @@ impl NodeFolder {
     }
 
     pub(crate) fn set_network(&self, network: &NetworkFile) -> Outcome<()> {
-        Ok(network.save(&self.network_path())?)
+        let path = self.network_path();
+        network.save(&path).context(path.display())
     }
 
     /// The process that runs the node now, if any does.

@@ -39,13 +39,13 @@ pub(crate) struct InitArgs {
     #[command(flatten)]
     place: Place,
     /// Where clients and nodes connect [default: a free port on 127.0.0.1].
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = fixed_port)]
     listen: Option<SocketAddr>,
     /// Where health, status and metrics are served; keep it on loopback [default: a free port on 127.0.0.1].
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_parser = fixed_port)]
     admin: Option<SocketAddr>,
     /// The URL under which others reach the node [default: http:// and what it listens on].
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = endpoint)]
     endpoint: Option<String>,
     /// Stake [default: the least that the ledger takes].
     #[arg(long, value_name = "WEI")]
@@ -104,8 +104,12 @@ async fn init(context: &Context, args: InitArgs) -> Outcome {
         context.network()?
     };
     let (settings, keys) = if folder.exists() {
-        let settings = folder.settings()?;
-        let keys = unlock(context, &folder, &settings).await?;
+        let before = folder.settings()?;
+        let keys = unlock(context, &folder, &before).await?;
+        let settings = changed(before.clone(), &args)?;
+        if settings != before {
+            folder.set_settings(&settings)?;
+        }
         (settings, keys)
     } else {
         make(context, &folder, &network, &args)?
@@ -168,14 +172,66 @@ fn make(
         None if network.dev.is_some() => Zeroizing::default(),
         None => context.new_password("the node's wallet")?,
     };
-    if listen.ip().is_unspecified() && args.endpoint.is_none() {
+    check_reachable(listen, args.endpoint.as_deref())?;
+    folder.create(network, listen, admin, args.endpoint.clone(), &password)
+}
+
+/// The settings of a node that exists, with what is asked for now.
+fn changed(mut settings: Settings, args: &InitArgs) -> Outcome<Settings> {
+    let was_default = settings.endpoint == format!("http://{}", settings.listen);
+    if let Some(listen) = args.listen {
+        settings.listen = listen;
+        if was_default {
+            check_reachable(listen, args.endpoint.as_deref())?;
+            settings.endpoint = format!("http://{listen}");
+        }
+    }
+    settings.admin = args.admin.unwrap_or(settings.admin);
+    if let Some(endpoint) = &args.endpoint {
+        settings.endpoint.clone_from(endpoint);
+    }
+    Ok(settings)
+}
+
+fn check_reachable(listen: SocketAddr, endpoint: Option<&str>) -> Outcome<()> {
+    if listen.ip().is_unspecified() && endpoint.is_none() {
         let advice = "give --endpoint URL, under which others reach it";
         return Err(Failure::new(
             Exit::Usage,
             format!("{listen} is no address that others could use: {advice}"),
         ));
     }
-    folder.create(network, listen, admin, args.endpoint.clone(), &password)
+    Ok(())
+}
+
+/// An address with a port that stays the same.
+fn fixed_port(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = (text.parse()).map_err(|_| "it is no ADDR:PORT".to_owned())?;
+    if address.port() == 0 {
+        return Err("others must know the port: choose one".to_owned());
+    }
+    Ok(address)
+}
+
+/// A URL that clients and nodes of this version can use.
+fn endpoint(text: &str) -> Result<String, &'static str> {
+    if text.starts_with("https://") {
+        return Err("https comes with the site profiles: use http://");
+    }
+    let rest = text
+        .strip_prefix("http://")
+        .ok_or("it must begin with http://")?;
+    let host = rest.split('/').next().unwrap_or_default();
+    let (host, port) = match host.rsplit_once(':') {
+        // The colons of an IPv6 address stand in brackets.
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(0)),
+        _ => (host, 80_u16),
+    };
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "?#@".contains(c);
+    if host.is_empty() || port == 0 || rest.contains(odd) {
+        return Err("it is no http:// URL of a host, with a port or without");
+    }
+    Ok(text.to_owned())
 }
 
 /// Sees to it that the node can pay: on a devnet everybody's funder does, else the operator must have.
@@ -262,5 +318,68 @@ async fn status(context: &Context, args: &StatusArgs) -> Outcome {
     match (running, answer) {
         (Some(_), Some(_)) => Ok(Exit::Done),
         _ => Ok(Exit::Unreachable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoint_that_nobody_could_use_is_refused_before_it_is_on_the_ledger() {
+        for good in [
+            "http://127.0.0.1:4001",
+            "http://node.example",
+            "http://[::1]",
+            "http://[::1]:80/base",
+        ] {
+            assert_eq!(endpoint(good), Ok(good.to_owned()));
+        }
+        for bad in [
+            "",
+            "ftp://x",
+            "https://x",
+            "http://",
+            "http://:80",
+            "http://x:0",
+            "http://x:99999",
+            "http://a b",
+            "http://x/?q",
+        ] {
+            assert!(endpoint(bad).is_err(), "{bad}");
+        }
+        assert!(fixed_port("127.0.0.1:0").is_err());
+    }
+
+    #[test]
+    fn endpoint_follows_the_port_unless_it_was_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = NodeFolder::new(folder.path());
+        let network: NetworkFile = serde_json::from_str(
+            r#"{"version":1,"name":"t","chain_id":1,"rpc_urls":["http://127.0.0.1:1"],"contracts":{
+            "node_registry":"0x5FbDB2315678afecb367f032d93F642f64180aa3",
+            "route_registry":"0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"},"start_block":1}"#,
+        )
+        .unwrap();
+        let (one, two) = (
+            "127.0.0.1:4001".parse().unwrap(),
+            "127.0.0.1:4002".parse().unwrap(),
+        );
+        let (settings, _) = keys.create(&network, one, two, None, "").unwrap();
+        let asked = |listen, endpoint: Option<&str>| InitArgs {
+            place: Place { dir: None },
+            listen,
+            admin: None,
+            endpoint: endpoint.map(str::to_owned),
+            stake: None,
+        };
+        let moved = changed(settings.clone(), &asked(Some(two), None)).unwrap();
+        assert_eq!(
+            (moved.listen, moved.endpoint.as_str()),
+            (two, "http://127.0.0.1:4002")
+        );
+        let named = changed(settings, &asked(None, Some("http://x"))).unwrap();
+        let moved = changed(named, &asked(Some(two), None)).unwrap();
+        assert_eq!(moved.endpoint, "http://x");
     }
 }

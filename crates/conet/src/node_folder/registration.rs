@@ -37,13 +37,14 @@ pub(crate) async fn register(
     let now_s = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
+    let nonce = registrar.node_nonce(address).await?;
     let statement = NodeStatement {
         operator: address,
         transport_key: keys.transport_key(),
         certificate: keys.certificate.certificate().to_bytes(),
         endpoint: endpoint.to_owned(),
         profile: BARE_PROFILE.to_owned(),
-        nonce: registrar.node_nonce(address).await?,
+        nonce,
         deadline_s: (now_s + SIGNATURE_LIFE).as_secs(),
     };
     let signed = statement.sign(
@@ -51,6 +52,16 @@ pub(crate) async fn register(
         network.chain_id,
         network.contracts.node_registry,
     )?;
+    // Who has signed before is there already, or was: the stake is paid, and the wallet need not have it twice.
+    if nonce > 0 {
+        match registrar.update_node(&signed).await {
+            Err(SubmitError::Reverted(Revert::NodeNotActive { .. })) => {}
+            updated => {
+                updated?;
+                return Ok(Registered::Updated);
+            }
+        }
+    }
     match registrar.register_node(&signed, stake_wei).await {
         Ok(_) => Ok(Registered::New),
         Err(SubmitError::Reverted(Revert::NodeAlreadyRegistered { .. })) => {
