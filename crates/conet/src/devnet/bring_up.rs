@@ -240,8 +240,9 @@ impl BringUp<'_> {
         tokio::select! {
             ready = ready => ready,
             ended = self.nodes.ended() => {
-                let logs = self.folder.path.join("nodes");
-                Err(Failure::error(format!("{} ended ({}): see its log in {}", ended.name, ended.how, logs.display())))
+                let number = ended.name.trim_start_matches("node ");
+                let log = self.folder.path.join("nodes").join(number).join("node.log");
+                Err(Failure::error(format!("{} ended ({}): {}", ended.name, ended.how, last_line(&log))))
             }
             ended = self.chain.ended() => Err(Failure::error(format!("the chain ended ({})", ended.how))),
         }

@@ -148,6 +148,10 @@ impl Plan {
                 "the devnet in {folder} listens on {listen}: {advice}"
             )));
         }
+        if self.deployed.is_none() {
+            // Nothing is on its chain yet, which perhaps could not even be started.
+            self.chain = args.chain;
+        }
         if self.chain != args.chain {
             let chain = self
                 .chain
@@ -225,5 +229,42 @@ impl Plan {
                 mnemonic: DEV_MNEMONIC.to_owned(),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::commands::devnet::DevnetCommand;
+
+    fn asked(words: &[&str]) -> UpArgs {
+        let words = ["conet", "devnet", "up"].iter().chain(words);
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Devnet(DevnetCommand::Up(args)) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// After `devnet up --chain anvil` on a machine without anvil, `devnet up` refused to begin.
+    #[test]
+    fn chain_may_be_chosen_anew_until_something_is_on_it() {
+        let mut plan = Plan::new(&asked(&["--chain", "anvil"])).unwrap();
+        plan.resume(&asked(&[]), Path::new("devnet")).unwrap();
+        assert_eq!(plan.chain, ChainKind::Revm);
+        plan.deployed = Some(PlannedContracts {
+            contracts: serde_json::from_str(
+                r#"{"node_registry":"0x5FbDB2315678afecb367f032d93F642f64180aa3",
+                    "route_registry":"0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"}"#,
+            )
+            .unwrap(),
+            block: 1,
+        });
+        let refused = plan
+            .resume(&asked(&["--chain", "anvil"]), Path::new("devnet"))
+            .unwrap_err();
+        assert!(refused.message().contains("--chain revm"), "{refused:?}");
     }
 }

@@ -7,7 +7,12 @@ use crate::failure::Outcome;
 use crate::screen::{print, print_json};
 
 /// Prints what runs and what to try.
-pub(super) fn present(context: &Context, folder: &DevnetFolder, plan: &Plan) -> Outcome<()> {
+pub(super) fn present(
+    context: &Context,
+    folder: &DevnetFolder,
+    plan: &Plan,
+    ephemeral: bool,
+) -> Outcome<()> {
     if context.global.json {
         return print_json(&describe(folder, plan)?);
     }
@@ -33,7 +38,11 @@ pub(super) fn present(context: &Context, folder: &DevnetFolder, plan: &Plan) -> 
             file.display()
         ))?;
     }
-    print("Ctrl-C stops it; the same command resumes it.")
+    print(if ephemeral {
+        "Ctrl-C stops it and leaves nothing behind."
+    } else {
+        "Ctrl-C stops it; the same command resumes it."
+    })
 }
 
 /// How this very program is called from the folder of this terminal.

@@ -15,7 +15,7 @@ use crate::commands::devnet::UpArgs;
 use crate::context::Context;
 use crate::failure::{Context as _, Exit, Failure, Outcome};
 use crate::process_lock::{ProcessLock, Taken};
-use crate::screen::Steps;
+use crate::screen::{Steps, notice};
 use crate::stopping;
 
 /// Runs a devnet until a signal.
@@ -71,9 +71,10 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
     };
     steps.end();
     let ran = match ran {
-        Ok(()) if !stop.is_cancelled() => {
-            watch(context, &folder, &plan, &mut chain, &mut nodes, &stop).await
-        }
+        Ok(()) if !stop.is_cancelled() => match present(context, &folder, &plan, args.ephemeral) {
+            Ok(()) => watch(context, &folder, &mut chain, &mut nodes, &stop).await,
+            Err(failure) => Err(failure),
+        },
         other => other,
     };
 
@@ -105,16 +106,14 @@ fn lock(folder: &DevnetFolder) -> Outcome<ProcessLock> {
     }
 }
 
-/// Presents the devnet and says what ends, until `stop`.
+/// Says what ends, until `stop`.
 async fn watch(
     context: &Context,
     folder: &DevnetFolder,
-    plan: &Plan,
     chain: &mut Members,
     nodes: &mut Members,
     stop: &CancellationToken,
 ) -> Outcome<()> {
-    present(context, folder, plan)?;
     loop {
         let (ended, advice) = tokio::select! {
             biased;
@@ -128,7 +127,10 @@ async fn watch(
             ended = chain.ended() => (ended, "the network goes on delivering without it".to_owned()),
         };
         if !context.global.quiet {
-            eprintln!("{} ended ({}): {advice}", ended.name, ended.how);
+            notice(
+                context,
+                &format!("{} ended ({}): {advice}", ended.name, ended.how),
+            );
         }
     }
 }
