@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::Global;
+use crate::context::Context;
 use crate::failure::{Failure, Outcome};
 
 /// Prints one JSON value on one line of stdout.
@@ -21,6 +22,16 @@ pub(crate) fn print(line: &str) -> Outcome<()> {
         io::ErrorKind::BrokenPipe => Failure::error(""),
         _ => error.into(),
     })
+}
+
+/// Tells on stderr, in a line, what happens beside the results.
+pub(crate) fn notice(context: &Context, text: &str) {
+    let text = one_line(text);
+    if context.global.json {
+        eprintln!("{}", serde_json::json!({ "event": "notice", "text": text }));
+    } else {
+        eprintln!("{text}");
+    }
 }
 
 /// A text of several lines from elsewhere, without what would steer a terminal.

@@ -115,6 +115,9 @@ fn of_home(error: &Dyn) -> Option<Exit> {
     {
         return Some(Exit::NotFound);
     }
+    if let Some(ListenError::NoMailbox) = error.downcast_ref() {
+        return Some(Exit::NotFound);
+    }
     match error.downcast_ref()? {
         HomeError::NoWallet | HomeError::UnknownWallet(_) | HomeError::UnknownContact(_) => {
             Some(Exit::NotFound)

@@ -13,7 +13,7 @@ use crate::commands::listen::{describe, describe_past};
 use crate::context::Context;
 use crate::failure::{Exit, Outcome};
 use crate::moment;
-use crate::screen::{behind, one_line, print, print_json};
+use crate::screen::{behind, notice, print, print_json};
 use crate::stopping;
 
 /// A line of stdin, or why nothing more of it is sent.
@@ -43,7 +43,7 @@ pub(super) async fn run(
                 Some(news) => {
                     conversation.update(news.ticket, news.id, news.mark);
                     if let Some(trouble) = &news.trouble {
-                        eprintln!("{}", one_line(trouble));
+                        notice(context, trouble);
                     }
                     if news.mark == Mark::Failed {
                         exit = Exit::Error;
@@ -60,7 +60,7 @@ pub(super) async fn run(
                 Some(Ok(line)) if line.is_empty() => {}
                 Some(Ok(line)) => held = write(&mut conversation, &mut dispatch, line),
                 Some(Err(trouble)) => {
-                    eprintln!("{trouble}");
+                    notice(context, &trouble);
                     exit = Exit::Error;
                     input = None;
                     dispatch.close();
@@ -111,7 +111,7 @@ fn show(context: &Context, conversation: &mut Conversation, heard: Heard) -> Out
                     print_json(&describe(message))
                 }
                 (_, Some(line)) if line.mark == Mark::Notice && !context.global.quiet => {
-                    eprintln!("{}", line.text);
+                    notice(context, &line.text);
                     Ok(())
                 }
                 (_, Some(line)) if line.mark == Mark::Came => print(&text(line)),

@@ -199,7 +199,11 @@ impl Room {
         self.scrolled = 0;
         match self.dispatch.send(load) {
             Some(ticket) => self.conversation.wrote(ticket, text, moment::now_ms()),
-            None => "too much waits to be sent: try again in a moment".clone_into(&mut self.status),
+            None => {
+                // The user need not write it again.
+                text.chars().for_each(|c| self.entry.insert(c));
+                "too much waits to be sent: try again in a moment".clone_into(&mut self.status);
+            }
         }
         Then::Stay
     }
