@@ -3,6 +3,9 @@
 //! One commit carries over a bounded part, beside the changes that callers wait for. A file is
 //! deleted only after the commit with the last of its useful frames is synced, so that a crash at
 //! any moment leaves one copy or two of everything, and two are as good as one.
+//!
+//! It is begun only where what it carries over has room for certain, and on the last file it comes
+//! before everything else, so that a full disk never keeps it from freeing.
 
 use std::io;
 
@@ -50,6 +53,9 @@ impl Writer {
     pub(super) fn plan_compaction(&mut self, batch: &mut Batch) {
         let Some(mut compaction) = self.compaction.take().or_else(|| self.begin_compaction())
         else {
+            if self.shared.index.lock().segments.has_candidates() {
+                self.want(Wanted::Spare);
+            }
             return;
         };
         match self.carry_over(&mut compaction, batch) {
@@ -63,8 +69,16 @@ impl Writer {
         }
     }
 
-    fn begin_compaction(&self) -> Option<Compaction> {
-        let (segment, file, len) = self.shared.index.lock().segments.take_candidate()?;
+    /// Begins with the file of which most is dead, if there is room for the rest of it.
+    fn begin_compaction(&mut self) -> Option<Compaction> {
+        let forced = std::mem::take(&mut self.forced);
+        let most = self.rewritable_bytes();
+        let (segment, file, len) = {
+            let segments = &mut self.shared.index.lock().segments;
+            let segment = segments.least_live(most, !forced)?;
+            let (file, len) = segments.take(segment)?;
+            (segment, file, len)
+        };
         let scanner = Scanner::new(file, self.shared.seal(segment), FILE_HEADER_LEN as u64, len);
         Some(Compaction { segment, scanner })
     }
@@ -100,7 +114,7 @@ impl Writer {
                     let place = Place::new(segment, offset);
                     if let Step::NoRoom = self.carry_frame(&frame, place, &mut memories, batch) {
                         compaction.scanner.rewind(at);
-                        self.want(Wanted::AnyFile);
+                        self.want(Wanted::FileForRewriting);
                         break false;
                     }
                 }
@@ -117,7 +131,6 @@ impl Writer {
         memories: &mut Memories,
         batch: &mut Batch,
     ) -> Step {
-        let config = &self.shared.config;
         let Some(record) = Record::parse(frame) else {
             return Step::Taken;
         };
@@ -131,9 +144,9 @@ impl Writer {
                     .get(&meta.queue)
                     .is_some_and(|queue| queue.keeps(meta.cursor, place));
                 let limit = if kept {
-                    config.packet_limit()
+                    self.packet_limit()
                 } else {
-                    config.segment_bytes
+                    self.active.capacity
                 };
                 let wanted = if kept { frame_len } else { memory_frame_len(1) };
                 if !batch.has_room(wanted + due, 2, limit) {
@@ -156,7 +169,7 @@ impl Writer {
             }
             Record::Memory { queue, packets } => {
                 let count = packets.iter().count();
-                if !batch.has_room(memory_frame_len(count) + due, 2, config.segment_bytes) {
+                if !batch.has_room(memory_frame_len(count) + due, 2, self.active.capacity) {
                     return Step::NoRoom;
                 }
                 memories.frame_bytes += memory_frame_len(count);
@@ -172,7 +185,7 @@ impl Writer {
                 }
             }
             Record::State(record) => {
-                if !batch.has_room(due, 2, config.segment_bytes) {
+                if !batch.has_room(due, 2, self.active.capacity) {
                     return Step::NoRoom;
                 }
                 if let Some(queue) = index.queues.get_mut(&record.queue)
@@ -184,7 +197,7 @@ impl Writer {
                 }
             }
             Record::Removed(record) => {
-                if !batch.has_room(REMOVED_FRAME_LEN + due, 2, config.segment_bytes) {
+                if !batch.has_room(REMOVED_FRAME_LEN + due, 2, self.active.capacity) {
                     return Step::NoRoom;
                 }
                 carry_removal(&mut index, &record.queue, place.segment, batch);

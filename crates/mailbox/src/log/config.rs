@@ -63,9 +63,9 @@ impl LogConfig {
         (self.segment_bytes / 16).max(4 * STATE_FRAME_MAX as u64)
     }
 
-    /// Packets are written up to this offset of a file.
-    pub(super) fn packet_limit(&self) -> u64 {
-        self.segment_bytes - self.control_reserve()
+    /// Shortest file that is begun: on a full disk a freed file may not get back what was cut off its end.
+    pub(super) fn shortest_segment(&self) -> u64 {
+        self.segment_bytes / 32 * 24
     }
 
     pub(super) fn check(&self) -> Result<(), OpenError> {
@@ -78,8 +78,10 @@ impl LogConfig {
         }
         let needed =
             FILE_HEADER_LEN + packet_frame_len(self.max_packet_bytes) + 8 * STATE_FRAME_MAX;
-        if self.segment_bytes < (needed as u64) * 16 / 15 {
-            return refuse("segment_bytes must hold the longest packet and 4 KiB besides");
+        if self.shortest_segment() < (needed as u64) * 16 / 15 {
+            return refuse(
+                "segment_bytes must be one and a half times the longest packet and 6 KiB at least",
+            );
         }
         if self.max_total_bytes < 4 * self.segment_bytes {
             return refuse("max_total_bytes must be four times segment_bytes at least");

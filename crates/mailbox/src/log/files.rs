@@ -3,13 +3,19 @@
 use std::io;
 use std::sync::Arc;
 
-use super::header::{FileHeader, FileKind};
+use super::config::LogConfig;
+use super::header::{FILE_HEADER_LEN, FileHeader, FileKind};
 use super::shared::{Shared, TARGET};
+use super::writer::Active;
 use crate::disk::{Disk, DiskFile};
+
+/// Spare files that packets never take: one for acknowledgements and other changes, one into which
+/// a mostly dead file can be rewritten, so that on a full disk both go on.
+pub(super) const SPARES_RESERVED: usize = 2;
 
 /// Most files kept ready. Freed files become such, since writing where the disk was written before
 /// syncs in about half the time.
-const SPARES_KEPT: usize = 2;
+const SPARES_KEPT: usize = SPARES_RESERVED + 1;
 
 /// Name of a file of the packet log.
 pub(super) fn segment_name(number: u32) -> String {
@@ -36,16 +42,18 @@ pub(super) fn parse_number(name: &str, prefix: &str) -> Option<u32> {
     (format!("{number:08x}") == digits).then_some(number)
 }
 
-/// A file of full length, with room on the disk and no meaning.
+/// A file with room on the disk and no meaning.
 pub(super) struct Spare {
     number: u32,
     file: Arc<dyn DiskFile>,
+    /// Its length: a full one, or less where a freed file could not get back what was cut off it.
+    len: u64,
 }
 
 /// Files kept ready for the packet log.
 ///
-/// One is always there as long as the disk has room. When it has none any more, this last one is
-/// for acknowledgements and for freeing other files.
+/// [`SPARES_RESERVED`] are there as long as the disk has room. When it has none any more, these last
+/// ones are for acknowledgements and for freeing other files.
 pub(super) struct Spares {
     files: Vec<Spare>,
     next: u32,
@@ -53,7 +61,8 @@ pub(super) struct Spares {
 
 impl Spares {
     /// Takes over the files left by an earlier run, and deletes those that don't fit.
-    pub(super) fn adopt(disk: &dyn Disk, names: &[String], segment_bytes: u64) -> io::Result<Self> {
+    pub(super) fn adopt(disk: &dyn Disk, names: &[String], config: &LogConfig) -> io::Result<Self> {
+        let lengths = config.shortest_segment()..=config.segment_bytes;
         let mut numbers: Vec<u32> = names.iter().filter_map(|name| spare_number(name)).collect();
         numbers.sort_unstable();
         let mut spares = Self {
@@ -62,8 +71,9 @@ impl Spares {
         };
         for number in numbers {
             let file = disk.open(&spare_name(number))?;
-            if spares.files.len() < SPARES_KEPT && file.length()? == segment_bytes {
-                spares.files.push(Spare { number, file });
+            let len = file.length()?;
+            if spares.files.len() < SPARES_KEPT && lengths.contains(&len) {
+                spares.files.push(Spare { number, file, len });
             } else {
                 drop(file);
                 disk.remove(&spare_name(number))?;
@@ -84,6 +94,11 @@ impl Spares {
         self.files.pop()
     }
 
+    /// Length of the file that will be taken next.
+    pub(super) fn next_len(&self) -> Option<u64> {
+        self.files.last().map(|spare| spare.len)
+    }
+
     /// Makes another file, within the store's limit on disk.
     pub(super) fn make(&mut self, shared: &Shared) -> io::Result<()> {
         let segment_bytes = shared.config.segment_bytes;
@@ -102,7 +117,11 @@ impl Spares {
             Ok(file)
         })();
         match made {
-            Ok(file) => self.files.push(Spare { number, file }),
+            Ok(file) => self.files.push(Spare {
+                number,
+                file,
+                len: segment_bytes,
+            }),
             Err(error) => {
                 // Left behind, it would be deleted by the next opening.
                 drop(shared.disk.remove(&name));
@@ -124,31 +143,34 @@ impl Spares {
         if self.files.len() >= SPARES_KEPT || Arc::strong_count(&file) > 1 {
             return false;
         }
-        let spare = Spare {
-            number: self.next,
-            file,
-        };
-        let kept = shared
+        let spare = self.next;
+        if shared
             .disk
-            .rename(&segment_name(number), &spare_name(spare.number));
-        if kept.is_err() || spare.file.reserve(shared.config.segment_bytes).is_err() {
-            drop(shared.disk.remove(&spare_name(spare.number)));
-            return kept.is_ok();
+            .rename(&segment_name(number), &spare_name(spare))
+            .is_err()
+        {
+            return false;
         }
-        self.next = self.next.wrapping_add(1);
-        self.files.push(spare);
+        // On a full disk somebody else may have what was cut off when the file was sealed.
+        drop(file.reserve(shared.config.segment_bytes));
+        match file.length() {
+            Ok(len) if len >= shared.config.shortest_segment() => {
+                self.next = spare.wrapping_add(1);
+                self.files.push(Spare {
+                    number: spare,
+                    file,
+                    len,
+                });
+            }
+            _ => drop(shared.disk.remove(&spare_name(spare))),
+        }
         true
     }
 }
 
 impl Spare {
     /// Makes it a file of the packet log, durably.
-    pub(super) fn begin(
-        self,
-        shared: &Shared,
-        number: u32,
-        floor: u64,
-    ) -> io::Result<Arc<dyn DiskFile>> {
+    pub(super) fn begin(self, shared: &Shared, number: u32, floor: u64) -> io::Result<Active> {
         let header = FileHeader {
             kind: FileKind::Packets,
             number,
@@ -162,6 +184,11 @@ impl Spare {
             .rename(&spare_name(self.number), &segment_name(number))?;
         shared.disk.sync_directory()?;
         tracing::debug!(target: TARGET, file = number, "another file of the packet log begins");
-        Ok(self.file)
+        Ok(Active {
+            number,
+            file: self.file,
+            used: FILE_HEADER_LEN as u64,
+            capacity: self.len,
+        })
     }
 }

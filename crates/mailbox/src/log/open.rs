@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 
 use super::accounts::LogDirectory;
 use super::config::{LogConfig, SEGMENT_BYTES_MAX};
-use super::files::{Spares, segment_name, segment_number};
+use super::files::{SPARES_RESERVED, Spares, segment_name, segment_number};
 use super::header::{
-    DRAFT_SUFFIX, FILE_HEADER_LEN, FORMAT_VERSION, FileHeader, FileKind, ReadHeader, write_new_file,
+    DRAFT_SUFFIX, FORMAT_VERSION, FileHeader, FileKind, ReadHeader, write_new_file,
 };
 use super::inbox::Inbox;
 use super::index::Index;
@@ -73,7 +73,7 @@ pub(super) fn open(disk: Arc<dyn Disk>, config: LogConfig) -> Result<Opened, Ope
         config,
     });
     let directory = LogDirectory::open(disk, salt, &names, shared.config.max_accounts)?;
-    let spares = Spares::adopt(&*shared.disk, &names, shared.config.segment_bytes);
+    let spares = Spares::adopt(&*shared.disk, &names, &shared.config);
     let spares = spares.map_err(failed("open the spare files"))?;
     let (writer, recovery) = recover(&shared, files, spares)?;
     Ok(Opened {
@@ -176,6 +176,7 @@ fn recover(
                 number: old.number,
                 file: Arc::clone(&old.file),
                 used: scan.end,
+                capacity: old.len,
             });
         } else {
             findings.judge_sealed(old.number, scan);
@@ -192,7 +193,7 @@ fn recover(
             .insert(old.number, Arc::clone(&old.file), len);
     }
     drop(index);
-    make_spare(shared, &mut spares)?;
+    make_spares(shared, &mut spares, 1)?;
     let mut index = shared.index.lock();
     let (commit, damaged) = (findings.commit + 1, findings.is_damaged());
     let (mut report, backlog) = findings.build(&mut index);
@@ -206,22 +207,23 @@ fn recover(
     }
     report.files = index.segments.count();
     drop(index);
-    make_spare(shared, &mut spares)?;
+    make_spares(shared, &mut spares, SPARES_RESERVED)?;
     Ok((
         Writer::new(Arc::clone(shared), active, commit, backlog, spares),
         report,
     ))
 }
 
-/// Makes a spare file if there is none and the disk has room.
-fn make_spare(shared: &Shared, spares: &mut Spares) -> Result<(), OpenError> {
-    if !spares.is_empty() {
-        return Ok(());
+/// Makes spare files until there are so many, if the disk has room.
+fn make_spares(shared: &Shared, spares: &mut Spares, count: usize) -> Result<(), OpenError> {
+    while spares.len() < count {
+        match spares.make(shared) {
+            Ok(()) => {}
+            Err(error) if is_out_of_room(&error) => break,
+            Err(error) => return Err(failed("make a spare file")(error)),
+        }
     }
-    match spares.make(shared) {
-        Err(error) if !is_out_of_room(&error) => Err(failed("make a spare file")(error)),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Deletes a last file that a crash kept from getting its header.
@@ -266,12 +268,15 @@ fn resume(
             })?
         }
     };
-    if let Some(active) = last {
-        let goes_on = active.used < shared.config.packet_limit() && !damaged;
-        if goes_on || spares.is_empty() {
+    if let Some(mut active) = last {
+        let goes_on = active.used + shared.config.control_reserve() < segment_bytes && !damaged;
+        let too_few = spares.len() < if damaged { 1 } else { SPARES_RESERVED };
+        if goes_on || too_few {
             // No room on disk is no reason not to open: reading works, and the writer says what doesn't.
             drop(active.file.reserve(segment_bytes));
-            index.segments.resize(active.number, segment_bytes);
+            let len = active.file.length();
+            active.capacity = len.map_err(failed("read a file of the packet log"))?;
+            index.segments.resize(active.number, active.capacity);
             return Ok(active);
         }
         active
@@ -285,13 +290,9 @@ fn resume(
         ));
     };
     let begun = spare.begin(shared, number, index.floor);
-    let file = begun.map_err(failed("begin a file of the packet log"))?;
+    let active = begun.map_err(failed("begin a file of the packet log"))?;
     index
         .segments
-        .insert(number, Arc::clone(&file), segment_bytes);
-    Ok(Active {
-        number,
-        file,
-        used: FILE_HEADER_LEN as u64,
-    })
+        .insert(number, Arc::clone(&active.file), active.capacity);
+    Ok(active)
 }

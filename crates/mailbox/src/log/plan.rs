@@ -2,6 +2,7 @@
 
 use super::batch::Batch;
 use super::command::{Answer, Command, Failure, Reply};
+use super::files::SPARES_RESERVED;
 use super::index::Index;
 use super::queue::{NewEntry, Queue};
 use super::record::{Device, PacketMeta, REMOVED_FRAME_LEN, packet_frame_len};
@@ -46,11 +47,7 @@ impl Writer {
             && let Some(command) = self.pending.pop_front()
         {
             if let Fit::Later(command, wanted) = self.plan(command, &mut index, batch) {
-                let hopeless = match wanted {
-                    Wanted::AnyFile => self.is_out_of_files(),
-                    Wanted::PacketFile | Wanted::Spare => self.is_full(),
-                };
-                if hopeless {
+                if self.is_hopeless(wanted, &index) {
                     command.fail(Failure::DiskFull);
                 } else {
                     self.pending.push_front(command);
@@ -72,8 +69,8 @@ impl Writer {
                 self.expiries.push_back((now_ms, reply));
                 Fit::Planned
             }
-            control if !batch.has_room(REMOVED_FRAME_LEN, 1, self.shared.config.segment_bytes) => {
-                Fit::Later(control, Wanted::AnyFile)
+            control if !batch.has_room(REMOVED_FRAME_LEN, 1, self.control_limit(index)) => {
+                Fit::Later(control, Wanted::ControlFile)
             }
             Command::Register {
                 queue,
@@ -124,7 +121,7 @@ impl Writer {
         };
         let config = &self.shared.config;
         let limit_ms = now_ms.checked_sub(config.ttl_ms);
-        let may_mark = batch.has_room(0, 2, config.segment_bytes);
+        let may_mark = batch.has_room(0, 2, self.control_limit(index));
         if let Some((queue, hasher, segments)) = index.parts(&id) {
             if let Some((cursor, stored_at_ms)) = queue.find(&hash, hasher) {
                 if limit_ms.is_none_or(|limit_ms| stored_at_ms > limit_ms) {
@@ -158,10 +155,10 @@ impl Writer {
                 return Fit::Planned;
             }
         }
-        let wanted = if self.spares.is_empty() {
+        let wanted = if self.spares.len() < SPARES_RESERVED {
             Some(Wanted::Spare)
         } else {
-            let fits = batch.has_room(packet_frame_len(packet.len()), 1, config.packet_limit());
+            let fits = batch.has_room(packet_frame_len(packet.len()), 1, self.packet_limit());
             (!fits).then_some(Wanted::PacketFile)
         };
         if let Some(wanted) = wanted {
@@ -278,14 +275,14 @@ impl Writer {
             return;
         };
         for _ in 0..EXPIRY_QUEUES {
-            if !batch.has_room(REMOVED_FRAME_LEN, 1, shared.config.segment_bytes) {
-                if self.is_out_of_files() {
+            if !batch.has_room(REMOVED_FRAME_LEN, 1, self.control_limit(&index)) {
+                if self.is_hopeless(Wanted::ControlFile, &index) {
                     expiry.queues.clear();
                     if let Some(reply) = expiry.reply.take() {
                         drop(reply.send(Err(ControlError::DiskFull)));
                     }
                 }
-                self.want(Wanted::AnyFile);
+                self.want(Wanted::ControlFile);
                 break;
             }
             let Some(id) = expiry.queues.pop() else { break };

@@ -160,16 +160,25 @@ impl Segments {
         !self.candidates.is_empty()
     }
 
-    /// Takes the listed file that has the least in it that counts.
-    pub(super) fn take_candidate(&mut self) -> Option<(u32, Arc<dyn DiskFile>, u64)> {
-        let files = &self.files;
-        let live = |number: &u32| files.get(number).map_or(0, |segment| segment.live);
-        let index =
-            (0..self.candidates.len()).min_by_key(|index| self.candidates.get(*index).map(live))?;
-        let number = self.candidates.swap_remove(index);
-        let segment = self.files.get(&number)?;
+    /// The file that has the least in it that counts, if that is `most` bytes or fewer: one on the list, or any that is written no more.
+    pub(super) fn least_live(&self, most: u64, listed_only: bool) -> Option<u32> {
+        let of_any = self
+            .files
+            .iter()
+            .filter(|(_, segment)| !listed_only && segment.sealed && !segment.listed)
+            .map(|(number, _)| *number);
+        let numbers = self.candidates.iter().copied().chain(of_any);
+        let least = numbers.min_by_key(|number| self.live(*number))?;
+        (self.live(least) <= most).then_some(least)
+    }
+
+    /// Takes a file to be rewritten.
+    pub(super) fn take(&mut self, number: u32) -> Option<(Arc<dyn DiskFile>, u64)> {
+        self.candidates.retain(|candidate| *candidate != number);
+        let segment = self.files.get_mut(&number)?;
+        segment.listed = true;
         self.rewriting = true;
-        Some((number, Arc::clone(&segment.file), segment.len))
+        Some((Arc::clone(&segment.file), segment.len))
     }
 
     /// Puts a file back on the list.

@@ -40,17 +40,21 @@ pub(super) struct Active {
     pub(super) file: Arc<dyn DiskFile>,
     /// Where the next commit will stand.
     pub(super) used: u64,
+    /// Its length, for which the disk has room.
+    pub(super) capacity: u64,
 }
 
 /// What a change needs before it can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wanted {
-    /// A spare file, without which packets are not taken.
+    /// As many spare files as are reserved, without which packets are not taken.
     Spare,
-    /// Another file for packets, and a spare one besides.
+    /// Another file for packets, and the reserved ones besides.
     PacketFile,
-    /// Another file, be it the last spare one.
-    AnyFile,
+    /// Another file for changes that are no packets, and a spare one besides.
+    ControlFile,
+    /// Another file to carry over what counts of an old one, be it the last.
+    FileForRewriting,
 }
 
 /// The writer of a store.
@@ -73,6 +77,10 @@ pub(super) struct Writer {
     full_since: Option<Instant>,
     /// Whether nothing can be done before looking again.
     stuck: bool,
+    /// Whether somebody waits for a file to be freed, however much of it counts still.
+    pub(super) forced: bool,
+    /// Whether the file being freed can't be, for want of room.
+    blocked: bool,
 }
 
 impl Writer {
@@ -98,6 +106,8 @@ impl Writer {
             wanted: None,
             full_since: None,
             stuck: false,
+            forced: false,
+            blocked: false,
         }
     }
 
@@ -120,7 +130,7 @@ impl Writer {
                 Patience::None
             } else if failed || !self.has_chores() {
                 Patience::Forever
-            } else if self.stuck {
+            } else if self.stuck && (self.blocked || self.compaction.is_none()) {
                 Patience::For(FULL_PAUSE)
             } else {
                 Patience::None
@@ -137,12 +147,6 @@ impl Writer {
             || self.shared.index.lock().segments.has_candidates()
     }
 
-    /// Whether room was looked for in vain a moment ago.
-    pub(super) fn is_full(&self) -> bool {
-        self.full_since
-            .is_some_and(|since| since.elapsed() < FULL_PAUSE)
-    }
-
     fn refuse_all(&mut self, error: &Arc<io::Error>) {
         for command in self.pending.drain(..) {
             command.fail(Failure::Io(Arc::clone(error)));
@@ -155,6 +159,7 @@ impl Writer {
 
     /// One commit.
     fn step(&mut self) {
+        self.stuck = false;
         if let Some(wanted) = self.wanted.take()
             && let Err(error) = self.try_to_make_room(wanted)
         {
@@ -176,11 +181,6 @@ impl Writer {
     /// Asks for room before the next commit; what matters more comes first.
     pub(super) fn want(&mut self, wanted: Wanted) {
         self.wanted = self.wanted.max(Some(wanted));
-    }
-
-    /// Whether a change that is no packet can't get room.
-    pub(super) fn is_out_of_files(&self) -> bool {
-        self.is_full() && self.spares.is_empty()
     }
 
     /// Records queues whose changes somebody waits for.
@@ -220,9 +220,9 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let mut index = shared.index.lock();
         while let Some(id) = self.backlog.pop() {
-            if !batch.has_room(REMOVED_FRAME_LEN, 2, self.shared.config.segment_bytes) {
+            if !batch.has_room(REMOVED_FRAME_LEN, 2, self.control_limit(&index)) {
                 self.backlog.push(id);
-                self.want(Wanted::AnyFile);
+                self.want(Wanted::ControlFile);
                 return;
             }
             if let Some(queue) = index.queues.get_mut(&id) {

@@ -62,6 +62,9 @@ struct File {
     power: Arc<Power>,
 }
 
+/// An opened file: whoever holds one is counted apart from the disk itself.
+struct Handle(Arc<File>);
+
 impl Power {
     fn spend(&self) -> io::Result<()> {
         if self.limited.load(Ordering::SeqCst)
@@ -236,7 +239,7 @@ impl Disk for SimulatedDisk {
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         match self.names.lock().now.get(name) {
-            Some(file) => Ok(Arc::clone(file) as Arc<dyn DiskFile>),
+            Some(file) => Ok(Arc::new(Handle(Arc::clone(file)))),
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -248,7 +251,7 @@ impl Disk for SimulatedDisk {
             power: Arc::clone(&self.power),
         });
         self.change(NameOp::Create(name.to_owned(), Arc::clone(&file)));
-        Ok(file)
+        Ok(Arc::new(Handle(file)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -300,9 +303,9 @@ impl File {
     }
 }
 
-impl DiskFile for File {
+impl DiskFile for Handle {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let content = self.content.lock();
+        let content = self.0.content.lock();
         let rest = content.now.get(offset as usize..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
@@ -310,32 +313,32 @@ impl DiskFile for File {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.change(Op::Write(offset, bytes.to_vec()))
+        self.0.change(Op::Write(offset, bytes.to_vec()))
     }
 
     fn length(&self) -> io::Result<u64> {
-        Ok(self.content.lock().now.len() as u64)
+        Ok(self.0.content.lock().now.len() as u64)
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        self.change(Op::SetLength(length))
+        self.0.change(Op::SetLength(length))
     }
 
     fn reserve(&self, length: u64) -> io::Result<()> {
-        let now = self.content.lock().now.len() as u64;
+        let now = self.0.content.lock().now.len() as u64;
         if length > now {
-            self.change(Op::SetLength(length))
+            self.0.change(Op::SetLength(length))
         } else {
             Ok(())
         }
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.power.spend()?;
-        if self.power.fail_syncs.load(Ordering::SeqCst) {
+        self.0.power.spend()?;
+        if self.0.power.fail_syncs.load(Ordering::SeqCst) {
             return Err(io::Error::other("sync failed"));
         }
-        let mut content = self.content.lock();
+        let mut content = self.0.content.lock();
         content.durable = content.now.clone();
         content.unsynced.clear();
         Ok(())
