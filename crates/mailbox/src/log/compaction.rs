@@ -71,14 +71,14 @@ impl Writer {
 
     /// Begins with the file of which most is dead, if there is room for the rest of it.
     fn begin_compaction(&mut self) -> Option<Compaction> {
-        let forced = std::mem::take(&mut self.forced);
         let most = self.rewritable_bytes();
         let (segment, file, len) = {
             let segments = &mut self.shared.index.lock().segments;
-            let segment = segments.least_live(most, !forced)?;
+            let segment = segments.least_live(most, !self.forced)?;
             let (file, len) = segments.take(segment)?;
             (segment, file, len)
         };
+        self.forced = false;
         let scanner = Scanner::new(file, self.shared.seal(segment), FILE_HEADER_LEN as u64, len);
         Some(Compaction { segment, scanner })
     }

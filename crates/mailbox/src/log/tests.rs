@@ -2,6 +2,7 @@
 
 mod corruption;
 mod faults;
+mod limits;
 mod model;
 mod power;
 mod simulated_disk;

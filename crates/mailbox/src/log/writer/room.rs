@@ -53,6 +53,12 @@ impl Writer {
         }
         let most = self.rewritable_bytes();
         self.forced = index.segments.least_live(most, false).is_some();
+        // The active file may be the one that is mostly dead: it is sealed and rewritten then.
+        if !self.forced && self.spares.len() == 1 && index.segments.live(self.active.number) <= most
+        {
+            self.forced = true;
+            self.want(Wanted::FileForRewriting);
+        }
         !self.forced
     }
 
@@ -66,6 +72,7 @@ impl Writer {
     /// Changes that are no packets are written up to this offset: on the last file, what is carried over comes first.
     pub(in crate::log) fn control_limit(&self, index: &Index) -> u64 {
         match &self.compaction {
+            None if self.spares.is_empty() && self.forced => 0,
             Some(compaction) if self.spares.is_empty() => {
                 let due = index.segments.live(compaction.segment());
                 let reserve = 2 * self.shared.config.control_reserve();
