@@ -133,7 +133,9 @@ contract NodeRegistry is INodeRegistry, EIP712, Nonces {
         delete _records[node];
         emit StakeWithdrawn(node, msg.sender, amount);
 
-        // Last, so that a call back into this contract meets an absent node.
+        // Last, so that a call back into this contract meets an absent node. A bare call, since the operator
+        // may be a contract that needs more gas than a transfer gives.
+        // slither-disable-next-line low-level-calls
         (bool paid,) = msg.sender.call{value: amount}("");
         if (!paid) revert PaymentRefused(msg.sender, amount);
     }
@@ -169,6 +171,8 @@ contract NodeRegistry is INodeRegistry, EIP712, Nonces {
         bytes32 structHash = NodeTyping.hash(
             msg.sender, transportKey, certificateHash, endpointHash, profileHash, _useNonce(node), deadline
         );
+        // The third value only describes the failure, for errors that name it.
+        // slither-disable-next-line unused-return
         (address signer, ECDSA.RecoverError failure,) =
             ECDSA.tryRecoverCalldata(_hashTypedDataV4(structHash), nodeSignature);
         if (failure != ECDSA.RecoverError.NoError || signer != node) revert InvalidNodeSignature(node);

@@ -157,6 +157,8 @@ contract RouteRegistry is IRouteRegistry, EIP712 {
     }
 
     function _checkSignature(address wallet, bytes32 structHash, bytes calldata signature) private view {
+        // The third value only describes the failure, for errors that name it.
+        // slither-disable-next-line unused-return
         (address signer, ECDSA.RecoverError failure,) =
             ECDSA.tryRecoverCalldata(_hashTypedDataV4(structHash), signature);
         if (failure != ECDSA.RecoverError.NoError || signer != wallet) revert InvalidSignature(wallet);
