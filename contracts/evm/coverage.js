@@ -1,0 +1,66 @@
+"use strict";
+// What the random transactions met: a comparison that never came to a branch says nothing about it.
+
+const viem = require("viem");
+const { NODES, ROUTES } = require("./registries.js");
+
+/** Declared by what the contracts inherit; nothing of what they use throws or emits these. */
+const UNREACHABLE = ["InvalidAccountNonce", "InvalidShortString", "StringTooLong", "EIP712DomainChanged"];
+
+const SELECTORS = new Map();
+const TOPICS = new Map();
+for (const { type, name, inputs } of [...NODES.abi, ...ROUTES.abi]) {
+  const hash = () => viem.keccak256(viem.toHex(`${name}(${inputs.map((input) => input.type)})`));
+  if (type === "error") SELECTORS.set(hash().slice(0, 10), name);
+  if (type === "event") TOPICS.set(hash(), name);
+}
+
+/** Nothing that is read is refused of necessity, and what comes again is mostly old. */
+const ONE_SIDED = ["view", "replay", "bent"];
+
+class Coverage {
+  #actions = new Map();
+  #met = new Map();
+
+  #count(name) {
+    this.#met.set(name, (this.#met.get(name) ?? 0) + 1);
+  }
+
+  /** Notes what an action came to; `tried` is what the same call came to before. */
+  note(action, done, tried = done) {
+    const counts = this.#actions.get(action) ?? { accepted: 0, refused: 0 };
+    counts[done.status === 1 ? "accepted" : "refused"] += 1;
+    this.#actions.set(action, counts);
+    for (const { topics } of done.logs) this.#count(TOPICS.get(topics[0]) ?? "unknown event");
+    if (done.status === 1) return;
+    if (done.end === "halted") this.#count("out of gas or worse");
+    else if (done.data === "0x") this.#count("revert without data");
+    else this.#count(SELECTORS.get(done.data.slice(0, 10)) ?? "Error or Panic");
+  }
+
+  /** Prints all that was met; returns how much of what should have been was not, if `whole` asks for it. */
+  report(whole) {
+    for (const [name, times] of [...this.#met].sort()) console.log(`  ${name}: ${times}`);
+    let [passed, failed] = [0, 0];
+    for (const [action, { accepted, refused }] of this.#actions) {
+      const enough = !whole || (accepted > 0 && refused > 0) || ONE_SIDED.includes(action);
+      if (enough) passed += 1;
+      else failed += 1;
+      const word = enough ? "ok" : "FAILED, both must occur";
+      console.log(`test ${action}_is_the_same_on_both_machines ... ${word} (${accepted} accepted, ${refused} refused)`);
+    }
+    const wanted = [...SELECTORS.values(), ...TOPICS.values()].filter((name) => !UNREACHABLE.includes(name));
+    const unmet = [...new Set(wanted)].filter((name) => !this.#met.has(name));
+    if (unmet.length > 0) console.log(`  never: ${unmet.join(", ")}`);
+    if (whole) {
+      const all = unmet.length === 0;
+      if (all) passed += 1;
+      else failed += 1;
+      console.log(`test each_error_and_event_of_the_contracts_occurs ... ${all ? "ok" : "FAILED"}`);
+    }
+    console.log(`test result: ${failed === 0 ? "ok" : "FAILED"}. ${passed} passed; ${failed} failed`);
+    return failed;
+  }
+}
+
+module.exports = { Coverage };
