@@ -31,6 +31,8 @@ use crate::process_lock::{ProcessLock, Taken};
 use crate::sealed_file::write_private;
 
 const FORMAT: u32 = 1;
+/// The least that a node may keep for one wallet, bytes: with less the largest packets never get in.
+pub(crate) const MIN_QUOTA_BYTES: u64 = packet::MAX_PACKET_BYTES as u64;
 
 /// What an operator may set: `node.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +60,17 @@ pub(crate) struct Settings {
     pub(crate) submit_routes: bool,
 }
 
+/// What the maker of a node may choose.
+#[derive(Debug)]
+pub(crate) struct NodePlace {
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    /// The URL under which others reach it; `http://` and what it listens on where none is said.
+    pub(crate) endpoint: Option<String>,
+    /// Bytes kept for one wallet; the usual where nothing is said.
+    pub(crate) quota_bytes: Option<u64>,
+}
+
 /// A node's folder.
 #[derive(Debug, Clone)]
 pub(crate) struct NodeFolder {
@@ -77,9 +90,7 @@ impl NodeFolder {
     pub(crate) fn create(
         &self,
         network: &NetworkFile,
-        listen: SocketAddr,
-        admin: SocketAddr,
-        endpoint: Option<String>,
+        place: NodePlace,
         password: &str,
     ) -> Outcome<(Settings, NodeKeys)> {
         if self.exists() {
@@ -100,11 +111,11 @@ impl NodeFolder {
             version: FORMAT,
             address: keys.wallet.address(),
             password_is_empty: password.is_empty(),
-            listen,
-            admin,
-            endpoint: endpoint.unwrap_or_else(|| format!("http://{listen}")),
+            listen: place.listen,
+            admin: place.admin,
+            endpoint: (place.endpoint).unwrap_or_else(|| format!("http://{}", place.listen)),
             mailbox: mailbox.enabled,
-            quota_bytes: mailbox.quota_bytes,
+            quota_bytes: place.quota_bytes.unwrap_or(mailbox.quota_bytes),
             ttl_ms: mailbox.ttl_ms,
             submit_routes: true,
         };

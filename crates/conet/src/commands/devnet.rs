@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use crate::context::Context;
 use crate::devnet::{self, ChainArgs, ChainKind, MIN_NODES};
 use crate::failure::Outcome;
+use crate::node_folder::MIN_QUOTA_BYTES;
 
 /// What `conet devnet` can do.
 #[derive(Debug, Subcommand)]
@@ -44,6 +45,9 @@ pub(crate) struct UpArgs {
     /// Which chain: the built-in one, or anvil from the path or the environment variable CONET_ANVIL.
     #[arg(long, value_enum, default_value_t = ChainKind::Revm)]
     pub(crate) chain: ChainKind,
+    /// Bytes that each new node keeps for one wallet [default: 268435456].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(MIN_QUOTA_BYTES..))]
+    pub(crate) quota: Option<u64>,
     /// Run everything in this one process.
     #[arg(long)]
     pub(crate) in_process: bool,

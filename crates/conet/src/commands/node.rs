@@ -13,7 +13,7 @@ use crate::admin_port;
 use crate::context::Context;
 use crate::devnet::{dev_funder, free_ports};
 use crate::failure::{Context as _, Exit, Failure, Outcome};
-use crate::node_folder::{self, NodeFolder, Registered, Settings};
+use crate::node_folder::{self, MIN_QUOTA_BYTES, NodeFolder, NodePlace, Registered, Settings};
 use crate::screen::{Steps, print, print_json};
 use crate::stopping;
 
@@ -50,6 +50,9 @@ pub(crate) struct InitArgs {
     /// Stake [default: the least that the ledger takes].
     #[arg(long, value_name = "WEI")]
     stake: Option<u128>,
+    /// Bytes that the node keeps for one wallet [default: 268435456].
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(MIN_QUOTA_BYTES..))]
+    quota: Option<u64>,
 }
 
 /// Arguments of `conet node run`.
@@ -173,7 +176,13 @@ fn make(
         None => context.new_password("the node's wallet")?,
     };
     check_reachable(listen, args.endpoint.as_deref())?;
-    folder.create(network, listen, admin, args.endpoint.clone(), &password)
+    let place = NodePlace {
+        listen,
+        admin,
+        endpoint: args.endpoint.clone(),
+        quota_bytes: args.quota,
+    };
+    folder.create(network, place, &password)
 }
 
 /// The settings of a node that exists, with what is asked for now.
@@ -187,6 +196,7 @@ fn changed(mut settings: Settings, args: &InitArgs) -> Outcome<Settings> {
         }
     }
     settings.admin = args.admin.unwrap_or(settings.admin);
+    settings.quota_bytes = args.quota.unwrap_or(settings.quota_bytes);
     if let Some(endpoint) = &args.endpoint {
         settings.endpoint.clone_from(endpoint);
     }

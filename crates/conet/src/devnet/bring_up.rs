@@ -14,7 +14,7 @@ use super::members::Members;
 use super::plan::{ChainKind, DevnetFolder, Plan, PlannedContracts};
 use crate::admin_port;
 use crate::failure::{Context as _, Exit, Failure, Outcome};
-use crate::node_folder;
+use crate::node_folder::{self, NodePlace};
 use crate::screen::Steps;
 
 /// Least stake of a devnet's nodes, wei: one coin.
@@ -38,6 +38,8 @@ pub(super) struct BringUp<'a> {
     pub(super) chain: &'a mut Members,
     pub(super) nodes: &'a mut Members,
     pub(super) in_process: bool,
+    /// What nodes that are made now keep for one wallet.
+    pub(super) quota_bytes: Option<u64>,
     pub(super) steps: &'a Steps,
 }
 
@@ -186,7 +188,13 @@ impl BringUp<'_> {
             .ok_or_else(|| Failure::error("no such node"))?;
         let listen = (self.plan.listen, node.port).into();
         let admin = (std::net::Ipv4Addr::LOCALHOST, node.admin_port).into();
-        let (settings, keys) = folder.create(network, listen, admin, None, "")?;
+        let place = NodePlace {
+            listen,
+            admin,
+            endpoint: None,
+            quota_bytes: self.quota_bytes,
+        };
+        let (settings, keys) = folder.create(network, place, "")?;
         Ok((keys, settings.endpoint))
     }
 

@@ -60,6 +60,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
                 chain: &mut chain,
                 nodes: &mut nodes,
                 in_process: args.in_process,
+                quota_bytes: args.quota,
                 steps: &steps,
             };
             let network = bring_up.run().await?;
