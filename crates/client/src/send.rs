@@ -12,6 +12,7 @@
 mod attempt;
 mod backoff;
 mod chunks;
+mod flush;
 mod outbox;
 mod waiting;
 mod work;

@@ -444,7 +444,7 @@ impl Upkeep {
         let id = MessageId::random(&mut OsRng);
         self.outbox.enqueue(id, item, None, None).await?;
         // Before the new subkeys are announced, while the old ones are what the mailbox gives.
-        self.outbox.flush_one(id, true).await?;
+        self.outbox.flush_one(id).await?;
         Ok(())
     }
 

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packet::MessageId;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::backoff::pause;
 use super::outbox::{millis, senders};
-use super::{AttemptError, FlushReport, Outbox, SendError, SendOptions, SendProgress, Sent};
-use crate::carrier::SubmitError;
+use super::{AttemptError, Outbox, SendError, SendOptions, SendProgress, Sent};
 use crate::home::SignOfLife;
 use crate::state::{Claim, Finished, OutboxRow, Owner, StateError};
 
@@ -21,16 +19,12 @@ const LEASE: Duration = Duration::from_secs(60);
 const RENEWAL: Duration = Duration::from_secs(20);
 /// How often to look whether another process is done.
 const POLL: Duration = Duration::from_millis(300);
-/// Rows that one flush works on at once.
-const FLUSHED_AT_ONCE: usize = 4;
-/// Rows that one flush takes on at most.
-const MAX_FLUSHED: u32 = 256;
 
 /// The rows that tasks of this process work on.
 pub(super) type Working = Arc<parking_lot::Mutex<HashSet<MessageId>>>;
 
 /// A task's turn at a row, over when it is dropped.
-struct Turn {
+pub(super) struct Turn {
     working: Working,
     id: MessageId,
 }
@@ -51,7 +45,7 @@ impl Drop for Turn {
 }
 
 /// The answer to a claim within this process.
-enum Claimed {
+pub(super) enum Claimed {
     Taken(Box<OutboxRow>, Turn),
     Busy,
     Finished(Finished),
@@ -122,7 +116,7 @@ impl Outbox {
     }
 
     /// One attempt under a lease; a row that ends is finished durably.
-    async fn work(
+    pub(super) async fn work(
         &self,
         row: &mut OutboxRow,
         hear: &(dyn Fn(u64, u64) + Send + Sync),
@@ -164,7 +158,7 @@ impl Outbox {
     }
 
     /// Claims a row, from other processes and from other tasks of this one.
-    async fn claim(&self, id: MessageId, at_once: bool) -> Result<Claimed, StateError> {
+    pub(super) async fn claim(&self, id: MessageId, at_once: bool) -> Result<Claimed, StateError> {
         let Some(turn) = Turn::take(&self.working, id) else {
             return Ok(Claimed::Busy);
         };
@@ -185,83 +179,12 @@ impl Outbox {
             .await
     }
 
-    async fn postpone(&self, row: &OutboxRow, wait: Duration) -> Result<(), StateError> {
+    pub(super) async fn postpone(&self, row: &OutboxRow, wait: Duration) -> Result<(), StateError> {
         let (id, owner, progress) = (row.id, self.owner, row.progress.clone());
         let next_ms = self.clock.now_ms().saturating_add(millis(wait));
         let state = self.account.state();
         state
             .run(move |state| state.postpone(id, &owner, &progress, next_ms))
             .await
-    }
-
-    /// Tries each row that is due once.
-    pub(crate) async fn flush(&self) -> Result<FlushReport, StateError> {
-        let now_ms = self.clock.now_ms();
-        let state = self.account.state();
-        let due = state
-            .run(move |state| state.due(now_ms, MAX_FLUSHED))
-            .await?;
-        self.flush_these(due, false).await
-    }
-
-    /// As [`Self::flush`], also with what is not due yet.
-    pub(crate) async fn flush_all(&self) -> Result<FlushReport, StateError> {
-        let waiting = self.waiting().await?;
-        let ids = waiting.into_iter().map(|waiting| waiting.id).collect();
-        self.flush_these(ids, true).await
-    }
-
-    async fn flush_these(
-        &self,
-        due: Vec<MessageId>,
-        at_once: bool,
-    ) -> Result<FlushReport, StateError> {
-        let state = self.account.state();
-        let mut report = FlushReport::default();
-        let mut due = due.into_iter();
-        let mut running = JoinSet::new();
-        loop {
-            while running.len() < FLUSHED_AT_ONCE {
-                let Some(id) = due.next() else { break };
-                let outbox = self.clone();
-                running.spawn(async move { outbox.flush_one(id, at_once).await });
-            }
-            match running.join_next().await {
-                Some(Ok(Ok(Some(true)))) => report.stored += 1,
-                Some(Ok(Ok(Some(false)))) => report.failed += 1,
-                Some(Ok(Ok(None))) => {}
-                Some(Ok(Err(error))) => return Err(error),
-                Some(Err(error)) => {
-                    if let Ok(panic) = error.try_into_panic() {
-                        std::panic::resume_unwind(panic);
-                    }
-                }
-                None => break,
-            }
-        }
-        report.waiting = state.run(|state| state.waiting()).await?;
-        Ok(report)
-    }
-
-    /// Says whether the row was stored or given up, if it was either.
-    pub(crate) async fn flush_one(
-        &self,
-        id: MessageId,
-        at_once: bool,
-    ) -> Result<Option<bool>, StateError> {
-        let Claimed::Taken(mut row, _turn) = self.claim(id, at_once).await? else {
-            return Ok(None);
-        };
-        match self.work(&mut row, &|_, _| {}).await {
-            Ok(()) => Ok(Some(true)),
-            Err(cause) if !cause.may_pass() => Ok(Some(false)),
-            Err(cause) => {
-                row.progress.trouble = Some(cause.in_full());
-                // A full mailbox is emptied when its owner comes, which may be any moment.
-                let full = matches!(cause, AttemptError::Submit(SubmitError::QueueFull));
-                self.postpone(&row, pause(row.attempts, full)).await?;
-                Ok(None)
-            }
-        }
     }
 }

@@ -3,8 +3,10 @@
 //! A row is worked on by one process at a time, which holds a lease on it and renews it; when that process
 //! dies the lease ends and another goes on. Should two ever send the same, the recipient shows it once.
 
+mod lanes;
 mod listing;
 
+pub(crate) use lanes::OutboxLane;
 pub(crate) use listing::WaitingRow;
 
 use std::path::PathBuf;
@@ -231,20 +233,6 @@ impl State {
             STORED => Claim::Finished(Finished::Stored(progress.stored_at)),
             _ => Claim::Finished(Finished::Failed(progress.trouble.unwrap_or_default())),
         })
-    }
-
-    /// The rows that are due, oldest first; last those that somebody works on, who may have died.
-    pub(crate) fn due(&self, now_ms: u64, limit: u32) -> Result<Vec<MessageId>, StateError> {
-        let connection = self.lock();
-        let mut statement = connection.prepare_cached(
-            "SELECT id FROM outbox WHERE status = ?1 AND next_attempt_ms <= ?2
-             ORDER BY lease_until_ms > ?2, created_ms LIMIT ?3",
-        )?;
-        let ids = statement
-            .query_map(params![WAITING, now_ms, limit], |row| row.get(0))?
-            .map(|id| id.map(MessageId::from_bytes))
-            .collect::<Result<_, _>>()?;
-        Ok(ids)
     }
 
     /// How many rows wait to be sent.

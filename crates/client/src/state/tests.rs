@@ -61,7 +61,7 @@ fn row_is_worked_on_by_one_process_until_its_lease_ends() {
         .claim(id(1), &other, 70_000, LEASE_MS, true, |_| true)
         .unwrap();
     assert!(matches!(claim, Claim::Busy));
-    assert_eq!(two.due(120_000, 10).unwrap(), [id(1)]);
+    assert_eq!(two.due_lanes(120_000).unwrap(), [[id(1)]]);
     let claim = two
         .claim(id(1), &other, 120_000, LEASE_MS, true, |_| true)
         .unwrap();
@@ -110,12 +110,12 @@ fn postponed_row_is_due_later_only() {
         .unwrap();
     one.postpone(id(1), &me, &OutboxProgress::default(), 5_000)
         .unwrap();
-    assert!(one.due(4_999, 10).unwrap().is_empty());
+    assert!(one.due_lanes(4_999).unwrap().is_empty());
     let claim = one
         .claim(id(1), &me, 4_999, LEASE_MS, false, |_| true)
         .unwrap();
     assert!(matches!(claim, Claim::Busy));
-    assert_eq!(one.due(5_000, 10).unwrap(), [id(1)]);
+    assert_eq!(one.due_lanes(5_000).unwrap(), [[id(1)]]);
 }
 
 #[test]

@@ -277,6 +277,49 @@ async fn full_mailbox_pauses_sending_until_its_owner_has_collected() {
     assert_eq!(bob.read_texts().await, ["two"]);
 }
 
+/// Three processes have given up waiting for a full mailbox, each with a next attempt of its own. Whoever empties
+/// the outbox tried them at once, and that which was written last took the room that came free first.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_wait_for_a_full_mailbox_get_in_in_the_order_in_which_they_were_sent() {
+    let post = Post::new();
+    let alice = Person::new(&post, "alice");
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    post.lock().capacity = Some(1);
+    alice.send(&bob, "0").await;
+    for n in 1..6 {
+        let (sender, to) = (alice.another_process(), bob.recipient());
+        let sent = sender.send_text(&to, &n.to_string(), impatient()).await;
+        assert!(matches!(sent, Err(SendError::NotYet { .. })), "{sent:?}");
+    }
+    let mut read = bob.read_texts().await;
+    for _ in 0..5 {
+        alice.clock.advance(Duration::from_secs(60));
+        assert_eq!(alice.client.flush_outbox().await.unwrap().stored, 1);
+        read.extend(bob.read_texts().await);
+    }
+    assert_eq!(read, ["0", "1", "2", "3", "4", "5"]);
+}
+
+/// A message that wants more copies than there are living mailboxes may wait for ever: the others must not.
+#[tokio::test(flavor = "multi_thread")]
+async fn message_that_waits_for_its_second_copy_holds_nothing_up() {
+    let post = Post::new();
+    let alice = Person::new(&post, "alice");
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1), node(2)]).await;
+    post.lock().dead.extend([node(1), node(2)]);
+    for copies in [2, 1] {
+        let mut options = impatient();
+        options.copies = copies;
+        let (sender, to) = (alice.another_process(), bob.recipient());
+        let sent = sender.send_text(&to, &copies.to_string(), options).await;
+        assert!(matches!(sent, Err(SendError::NotYet { .. })), "{sent:?}");
+    }
+    post.lock().dead.remove(&node(1));
+    alice.clock.advance(Duration::from_secs(60));
+    let report = alice.client.flush_outbox().await.unwrap();
+    assert_eq!((report.stored, report.waiting), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn text_too_long_for_a_message_is_refused_and_the_longest_is_not() {
     let post = Post::new();
