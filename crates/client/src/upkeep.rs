@@ -134,10 +134,10 @@ pub(crate) struct Upkeep {
 }
 
 impl Upkeep {
-    /// Finds out what a restored wallet said in its former life, and goes above it. Says whether it had one.
-    pub(crate) async fn settle(&self) -> Result<bool, UpkeepError> {
+    /// Finds out what a restored wallet said in its former life, and goes above it.
+    pub(crate) async fn settle(&self) -> Result<(), UpkeepError> {
         if !self.account.identity()?.standing.unsettled {
-            return Ok(false);
+            return Ok(());
         }
         let ready = self.carrier.ready(READY_PATIENCE).await;
         ready.map_err(UpkeepError::Network)?;
@@ -149,7 +149,7 @@ impl Upkeep {
         let known = match self.carrier.look_up(&target).await {
             Ok(known) => known,
             // It never had a mailbox, or lost them all: it is as good as new, and asked for again next time.
-            Err(LookUpError::NotFound) => return Ok(false),
+            Err(LookUpError::NotFound) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         let now_ms = self.now_ms();
@@ -158,7 +158,20 @@ impl Upkeep {
             let mailboxes = known.mailboxes;
             identity.bind(account.key(), above, mailboxes, now_ms)?;
             identity.standing.unsettled = false;
+            identity.standing.restored = true;
             identity.standing.listed = true;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether the owner is still to hear that mail to the wallet's former keys is lost; then that is their chance.
+    pub(crate) async fn take_restored(&self) -> Result<bool, UpkeepError> {
+        if !self.account.identity()?.standing.restored {
+            return Ok(false);
+        }
+        self.change(|_, identity| {
+            identity.standing.restored = false;
             Ok(())
         })
         .await?;

@@ -58,6 +58,9 @@ pub(crate) struct Standing {
     /// Restored: the network may know a higher sequence and other mailboxes.
     #[serde(default)]
     pub(crate) unsettled: bool,
+    /// Restored, and the owner has not been told yet that mail to the former keys is lost.
+    #[serde(default)]
+    pub(crate) restored: bool,
     /// Other devices have this wallet too and must hear of new subkeys.
     #[serde(default)]
     pub(crate) shared: bool,

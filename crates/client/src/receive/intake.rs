@@ -228,6 +228,7 @@ impl Intake {
             if newer.binding.sequence > current.binding.sequence {
                 // Which device this is stays as it is.
                 newer.standing.secondary = current.standing.secondary;
+                newer.standing.restored = current.standing.restored;
                 newer.standing.shared = true;
                 *current = newer;
             }

@@ -149,7 +149,10 @@ pub(crate) async fn listen(
 ) -> Result<Listener, ListenError> {
     let lock = account.lock_listening()?;
     let lock = lock.ok_or(ListenError::AlreadyListening)?;
-    let restored = upkeep.settle().await.map_err(ListenError::NotRestored)?;
+    upkeep.settle().await.map_err(ListenError::NotRestored)?;
+    // Also if it was another command that found the former life.
+    let restored = upkeep.take_restored().await;
+    let restored = restored.map_err(ListenError::NotRestored)?;
     let identity = account.identity()?;
     if identity.binding.mailboxes.is_empty() && identity.standing.retiring.is_empty() {
         return Err(ListenError::NoMailbox);

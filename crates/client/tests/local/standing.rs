@@ -140,6 +140,24 @@ async fn wallet_restored_from_its_words_gets_the_mail_to_come_and_is_warned() {
     assert_eq!((text.as_str(), gap), ("after", 1));
 }
 
+/// The warning was lost if anything but listening was the first thing done with a restored wallet.
+#[tokio::test(flavor = "multi_thread")]
+async fn wallet_restored_and_rotated_before_anybody_listens_warns_once_all_the_same() {
+    let post = Post::new();
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    let words = bob.client.account().mnemonic().unwrap().unwrap();
+    let bob = Person::restored(&post, "robert", &words);
+    bob.client.rotate().await.unwrap();
+    let mut listener = bob.listen().await;
+    assert_eq!(
+        next(&mut listener).await,
+        Some(Event::Warning(Warning::Restored))
+    );
+    drop(listener);
+    let mut listener = bob.listen().await;
+    assert_eq!(next(&mut listener).await, Some(Event::CaughtUp));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn listener_that_does_not_stay_still_does_what_is_due() {
     let post = Post::new();
