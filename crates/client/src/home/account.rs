@@ -179,7 +179,7 @@ const MAX_MAILBOX_FILE_BYTES: u64 = 4_096;
 
 /// Writes down the wallet's mailboxes where other wallets of the home can read them: none of them uses one
 /// of these nodes as an entry.
-fn write_mailboxes(folder: &Path, mailboxes: &[NodeId]) -> Result<(), HomeError> {
+pub(super) fn write_mailboxes(folder: &Path, mailboxes: &[NodeId]) -> Result<(), HomeError> {
     let path = folder.join("mailboxes.json");
     let malformed = |source| HomeError::MalformedFile {
         path: path.clone(),

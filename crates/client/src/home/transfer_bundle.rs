@@ -1,13 +1,16 @@
 //! Exports: one wallet with its certificate, and the contacts, to take to another machine.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use wallet::keystore;
 
 use super::contacts::ContactBook;
+use super::identity::{Identity, IdentityFile};
 use super::wallet_file::WalletFile;
-use super::{Account, Created, Home, HomeError, Label, WalletHead, identity};
+use super::{Account, Created, Home, HomeError, Label, WalletHead, account, identity};
 use crate::state::Vault;
 
 const CONTACTS: &str = "export.contacts";
@@ -63,6 +66,8 @@ impl Home {
 
     /// Imports an export: this becomes a second device of the wallet. Contacts that are here already stay.
     ///
+    /// If the wallet is here already, but with older keys than those of the export, it gets these.
+    ///
     /// # Errors
     /// [`HomeError::Keystore`] for a wrong password, [`HomeError::MalformedExport`],
     /// [`HomeError::AlreadyHere`], [`HomeError::LabelTaken`].
@@ -86,7 +91,10 @@ impl Home {
         head.label = label.unwrap_or(head.label);
         head.address = address;
         head.created_ms = self.clock.now_ms();
-        self.check_free(&head.label, address)?;
+        let here = self.find(Some(&address.to_string())).ok();
+        if here.is_none() {
+            self.check_free(&head.label, address)?;
+        }
 
         let vault = Vault::of(&key);
         let damaged = || HomeError::DamagedIdentity(address);
@@ -101,6 +109,14 @@ impl Home {
         let contacts: ContactBook =
             serde_json::from_slice(&contacts).map_err(HomeError::MalformedExport)?;
 
+        if let Some(head) = here {
+            self.renew(&head, identity, vault)?;
+            self.contact_file().change(|book| book.merge(contacts))?;
+            return Ok(Created {
+                head,
+                mnemonic: None,
+            });
+        }
         let file = WalletFile {
             version: super::wallet_file::FORMAT,
             head,
@@ -113,5 +129,20 @@ impl Home {
             head: file.head,
             mnemonic: None,
         })
+    }
+
+    /// Gives a wallet that is here the newer identity of an export.
+    fn renew(&self, head: &WalletHead, newer: Identity, vault: Vault) -> Result<(), HomeError> {
+        let folder = self.account_folder(&head.address);
+        let file = IdentityFile::new(&folder.join("identity"), head.address, Arc::new(vault));
+        let mailboxes = newer.binding.mailboxes.clone();
+        file.change(|current| {
+            if newer.binding.sequence <= current.binding.sequence {
+                return Err(HomeError::AlreadyHere(head.label.clone()));
+            }
+            *current = newer;
+            Ok(())
+        })?;
+        account::write_mailboxes(&folder, &mailboxes)
     }
 }

@@ -138,6 +138,14 @@ impl Intake {
         let opened = match packet::open(&item.packet, &identity.secret) {
             Ok(opened) => opened,
             Err(error) => {
+                if matches!(error, OpenError::NotForMe) && !identity.standing.shared {
+                    // Somebody has newer keys of the wallet, perhaps: from now on that is looked at before this
+                    // device replaces them by its own.
+                    self.account.change_identity(|identity| {
+                        identity.standing.shared = true;
+                        Ok(())
+                    })?;
+                }
                 open.taken.warn(Warning::Unreadable {
                     reason: unreadable(&error),
                 });
@@ -423,7 +431,8 @@ fn id_of(transfer: TransferId) -> MessageId {
 fn unreadable(error: &OpenError) -> String {
     match error {
         OpenError::NotForMe => {
-            "it is sealed to a key that is no longer here, or to somebody else".to_owned()
+            "it is sealed to a key that is not here: if another machine has this wallet too, export it there and import it here again"
+                .to_owned()
         }
         error => in_full(error),
     }

@@ -1,9 +1,10 @@
 //! One wallet on two devices: each receives everything, also after a rotation.
 
-use client::home::Home;
+use client::home::{Home, HomeError};
+use client::receive::{Event, Warning};
 use client::{UpkeepError, WallClock};
 
-use crate::people::{Person, client_at, message, text_of};
+use crate::people::{Person, client_at, message, next, text_of};
 use crate::post::{Post, node};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +60,43 @@ async fn device_from_an_old_export_is_told_and_does_not_rotate() {
         Err(UpkeepError::Outdated)
     ));
     assert!(bob.client.rotate().await.is_ok());
+}
+
+/// The advice was to import a new export, which was then refused since the wallet was there already.
+#[tokio::test(flavor = "multi_thread")]
+async fn device_with_old_keys_gets_the_new_ones_by_a_new_export() {
+    let post = Post::new();
+    let alice = Person::new(&post, "alice");
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    let words = bob.client.account().mnemonic().unwrap().unwrap();
+    let elsewhere = Person::restored(&post, "robert", &words);
+    elsewhere.client.rotate().await.unwrap();
+    alice.send(&bob, "to the other machine").await;
+    let mut listener = bob.listen().await;
+    let reason = loop {
+        if let Some(Event::Warning(Warning::Unreadable { reason })) = next(&mut listener).await {
+            break reason;
+        }
+    };
+    assert!(reason.contains("export it there"), "{reason}");
+    drop(listener);
+    assert!(matches!(
+        bob.client.rotate().await,
+        Err(UpkeepError::Outdated)
+    ));
+
+    let there = elsewhere.client.home();
+    let export = there.export(elsewhere.client.account()).unwrap();
+    let here = bob.client.home();
+    here.import(&export, None, "").unwrap();
+    alice.send(&bob, "to both").await;
+    // The one before comes again if the mailbox had not heard that it was taken; now it can be read.
+    let read = bob.read_texts().await;
+    assert_eq!(read.last().unwrap(), "to both");
+    assert!(matches!(
+        here.import(&export, None, ""),
+        Err(HomeError::AlreadyHere(_))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
