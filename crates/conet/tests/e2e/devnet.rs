@@ -30,6 +30,8 @@ pub(crate) struct NodeStatus {
     pub(crate) id: String,
     pub(crate) pid: i32,
     pub(crate) admin: String,
+    /// Its plain intake.
+    pub(crate) url: String,
 }
 
 impl Devnet {
@@ -139,6 +141,7 @@ impl Devnet {
                     id: n["id"].as_str().context("id")?.into(),
                     pid: n["pid"].as_i64().unwrap_or(0) as i32,
                     admin: n["admin"].as_str().unwrap_or_default().into(),
+                    url: n["url"].as_str().unwrap_or_default().into(),
                 })
             })
             .collect()

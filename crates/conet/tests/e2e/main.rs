@@ -1,7 +1,7 @@
 //! End to end: the real binary, real processes, one devnet, separate homes.
 //!
-//! The scenarios run one after the other on one devnet, since some of them kill parts of it. Each makes wallets
-//! of its own. `CONET_E2E_CHAIN=anvil` puts another chain underneath; nothing else changes.
+//! The scenarios run on one devnet: side by side where they leave it alone, one after the other where they kill parts
+//! of it. Each makes wallets of its own. `CONET_E2E_CHAIN=anvil` puts another chain underneath; nothing else changes.
 //! A scenario's name as an argument runs that one alone.
 
 #![expect(
@@ -10,22 +10,28 @@
 )]
 
 mod devnet;
+mod parcel;
 mod person;
 mod scenarios;
 
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Trial};
+
+use scenarios::Scenario;
+
+/// Scenarios at once, unless the command line says otherwise: most of them wait most of the time.
+const AT_ONCE: usize = 4;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     if arguments.list {
         return libtest_mimic::run(&arguments, trials(None)).exit_code();
     }
-    arguments.test_threads = Some(1);
+    arguments.test_threads = arguments.test_threads.or(Some(AT_ONCE));
     let devnet = match devnet::Devnet::up(&[]) {
-        Ok(devnet) => Arc::new(Mutex::new(devnet)),
+        Ok(devnet) => Arc::new(RwLock::new(devnet)),
         Err(error) => {
             eprintln!("the devnet did not come up: {error:#}");
             return ExitCode::FAILURE;
@@ -37,17 +43,22 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-fn trials(devnet: Option<&Arc<Mutex<devnet::Devnet>>>) -> Vec<Trial> {
+fn trials(devnet: Option<&Arc<RwLock<devnet::Devnet>>>) -> Vec<Trial> {
     scenarios::ALL
         .iter()
         .map(|(name, scenario)| {
             let devnet = devnet.cloned();
             Trial::test(*name, move || {
                 let Some(devnet) = devnet else { return Ok(()) };
-                let mut devnet = devnet
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                scenario(&mut devnet).map_err(|error| format!("{error:#}").into())
+                let ran = match scenario {
+                    Scenario::Beside(run) => {
+                        run(&devnet.read().unwrap_or_else(PoisonError::into_inner))
+                    }
+                    Scenario::Alone(run) => {
+                        run(&mut devnet.write().unwrap_or_else(PoisonError::into_inner))
+                    }
+                };
+                ran.map_err(|error| format!("{error:#}").into())
             })
         })
         .collect()

@@ -13,7 +13,12 @@ use crate::person::Person;
 const MIB: usize = 1 << 20;
 
 /// A file of bytes that don't compress and depend on `seed`.
-fn make_file(at: &Path, name: &str, bytes: usize, seed: u64) -> Result<(PathBuf, String)> {
+pub(super) fn make_file(
+    at: &Path,
+    name: &str,
+    bytes: usize,
+    seed: u64,
+) -> Result<(PathBuf, String)> {
     let mut state = seed | 1;
     let mut content = Vec::with_capacity(bytes + 8);
     while content.len() < bytes {
@@ -28,18 +33,18 @@ fn make_file(at: &Path, name: &str, bytes: usize, seed: u64) -> Result<(PathBuf,
     Ok((path, hex::encode(Sha256::digest(&content))))
 }
 
-fn has_file(saved: &Path, name: &str, sha256: &str) -> Result<bool> {
+pub(super) fn has_file(saved: &Path, name: &str, sha256: &str) -> Result<bool> {
     let path = saved.join(name);
     Ok(path.exists() && hex::encode(Sha256::digest(std::fs::read(path)?)) == sha256)
 }
 
-fn only_whole_files(saved: &Path) -> Result<Vec<String>> {
+pub(super) fn only_whole_files(saved: &Path) -> Result<Vec<String>> {
     Ok(std::fs::read_dir(saved)?
         .filter_map(|e| e.ok()?.file_name().into_string().ok())
         .collect())
 }
 
-pub(super) fn large_offline(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn large_offline(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
     let (file, sha256) = make_file(alice.home(), "large.bin", 64 * MIB, 1)?;
     alice.ok(&[
@@ -69,7 +74,7 @@ pub(super) fn large_offline(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn interrupted_sender(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn interrupted_sender(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
     let (file, sha256) = make_file(alice.home(), "sent twice.bin", 48 * MIB, 2)?;
     let file = file.to_string_lossy().into_owned();
@@ -102,7 +107,7 @@ pub(super) fn interrupted_sender(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn interrupted_recipient(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn interrupted_recipient(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
     let (file, sha256) = make_file(alice.home(), "kept.bin", 48 * MIB, 3)?;
     alice.ok(&[
@@ -132,7 +137,7 @@ pub(super) fn interrupted_recipient(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn hostile_name(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn hostile_name(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
     let (file, sha256) = make_file(alice.home(), ".ssh\u{202e}gnp", 1000, 4)?;
     let saved = bob.home().join("deep/saved");

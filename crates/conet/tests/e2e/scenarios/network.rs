@@ -140,7 +140,7 @@ pub(super) fn resume(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn ephemeral(_: &mut Devnet) -> Result<()> {
+pub(super) fn ephemeral(_: &Devnet) -> Result<()> {
     let mut other = Devnet::up(&["--ephemeral"])?;
     let (home, state) = (other.home(), other.state());
     ensure!(

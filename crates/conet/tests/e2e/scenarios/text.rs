@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::devnet::{CONET, Devnet};
 use crate::person::Person;
 
-pub(super) fn demo_wallets_talk(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn demo_wallets_talk(devnet: &Devnet) -> Result<()> {
     let conet = |arguments: &[&str]| {
         std::process::Command::new(CONET)
             .arg("--home")
@@ -33,8 +33,8 @@ pub(super) fn demo_wallets_talk(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn offline(devnet: &mut Devnet) -> Result<()> {
-    let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
+pub(super) fn offline(devnet: &Devnet) -> Result<()> {
+    let (alice, bob) = (Person::careful(devnet)?, Person::careful(devnet)?);
     let mut ids = Vec::new();
     for n in 0..5 {
         ids.push(alice.send(&bob.address, &format!("number {n}"), &[])?);
@@ -65,7 +65,7 @@ pub(super) fn offline(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn online(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn online(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
     let listening = bob.listen(&[])?;
     let id = alice.send(&bob.address, "are you there?", &[])?;
@@ -80,7 +80,7 @@ pub(super) fn online(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn direct(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn direct(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
     alice.send(&bob.address, "straight", &["--privacy", "direct"])?;
     let heard = bob.listen_once(&[])?;
@@ -88,7 +88,7 @@ pub(super) fn direct(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn to_nobody(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn to_nobody(devnet: &Devnet) -> Result<()> {
     let alice = Person::reachable(devnet)?;
     let output = alice.run(&[
         "send",
@@ -110,7 +110,7 @@ pub(super) fn to_nobody(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn from_stdin(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn from_stdin(devnet: &Devnet) -> Result<()> {
     use std::io::Write as _;
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
     let text = "two\nlines, an umlaut ü and 漢字\n";
@@ -130,7 +130,7 @@ pub(super) fn from_stdin(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn unlisted(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn unlisted(devnet: &Devnet) -> Result<()> {
     let alice = Person::reachable(devnet)?;
     let bob = Person::stranger(devnet, "v6")?;
     bob.ok(&["route", "set", "--mailbox", "auto", "--unlisted", "--json"])?;
@@ -150,7 +150,7 @@ pub(super) fn unlisted(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn rotated(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn rotated(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
     alice.send(&bob.address, "to the old keys", &[])?;
     let before = bob.ok(&["wallet", "show", "--json"])?;
@@ -170,7 +170,7 @@ pub(super) fn rotated(devnet: &mut Devnet) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn killed_listener(devnet: &mut Devnet) -> Result<()> {
+pub(super) fn killed_listener(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
     let mut times = std::collections::BTreeMap::new();
     for round in 0..3 {
