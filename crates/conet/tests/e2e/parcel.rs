@@ -62,16 +62,34 @@ pub(crate) fn deliver(intake: &str, packet: &[u8]) -> Result<()> {
 
 /// Hands a packet in at a plain intake; returns the status and what the node says.
 pub(crate) fn hand_in(intake: &str, packet: &[u8]) -> Result<(u16, String)> {
-    let rest = intake.strip_prefix("http://").context("no http URL")?;
+    post(intake, "application/octet-stream", packet)
+}
+
+/// How many transactions an account of the chain has sent.
+pub(crate) fn transactions_of(rpc: &str, account: &str) -> Result<u64> {
+    let request = serde_json::json!({
+        "jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionCount", "params": [account, "latest"],
+    });
+    let url = format!("{}/", rpc.trim_end_matches('/'));
+    let (_, said) = post(&url, "application/json", request.to_string().as_bytes())?;
+    let (_, rest) = said
+        .split_once("\"result\":\"0x")
+        .with_context(|| said.clone())?;
+    let (digits, _) = rest.split_once('"').context("no number")?;
+    Ok(u64::from_str_radix(digits, 16)?)
+}
+
+fn post(url: &str, content_type: &str, body: &[u8]) -> Result<(u16, String)> {
+    let rest = url.strip_prefix("http://").context("no http URL")?;
     let (authority, path) = rest.split_once('/').context("no path in the URL")?;
     let mut socket = TcpStream::connect(authority)?;
     socket.set_read_timeout(Some(INTAKE_TIMEOUT))?;
-    let length = packet.len();
+    let length = body.len();
     write!(
         socket,
-        "POST /{path} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        "POST /{path} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     )?;
-    socket.write_all(packet)?;
+    socket.write_all(body)?;
     let mut response = String::new();
     socket.read_to_string(&mut response)?;
     let status = response.split_whitespace().nth(1).context("no status")?;

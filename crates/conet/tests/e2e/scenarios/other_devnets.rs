@@ -7,12 +7,16 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::files::{has_file, make_file};
 use crate::devnet::{Devnet, wait_until};
+use crate::parcel;
 use crate::person::Person;
 
 /// Room for two of the largest packets, and no more.
 const QUOTA: &str = "2097152";
 /// A text that takes one of the largest packets.
 const LONG_TEXT_BYTES: usize = 500_000;
+
+/// Wallets that set their route at the same time.
+const ROUTES_AT_ONCE: u64 = 8;
 
 /// Sends a long text that begins with `mark` from stdin; returns the exit code.
 fn send_long(from: &Person, to: &Person, mark: &str) -> Result<Option<i32>> {
@@ -99,5 +103,41 @@ pub(super) fn slow_blocks(_: &Devnet) -> Result<()> {
     bob.ok(&["route", "set", "--mailbox", &other.id, "--json"])?;
     alice.send(&bob.address, "at the other mailbox", &[])?;
     ensure!(bob.texts()? == ["at the other mailbox"]);
+    batched_routes(&devnet)?;
     devnet.stop()
+}
+
+/// Routes that come to a node while its transaction waits for a block go together under one root, and packets find
+/// their way by them as by any other.
+fn batched_routes(devnet: &Devnet) -> Result<()> {
+    let nodes = devnet.nodes()?;
+    let (mailbox, elsewhere) = (&nodes[0], &nodes[1]);
+    let status = devnet.status()?;
+    let rpc = status["chain"]["rpc"].as_str().context("no RPC URL")?;
+    let before = parcel::transactions_of(rpc, &mailbox.id)?;
+    let people: Vec<_> = (0..ROUTES_AT_ONCE)
+        .map(|_| Person::stranger(devnet, "v6-classic"))
+        .collect::<Result<_>>()?;
+    let setting: Vec<_> = (people.iter())
+        .map(|person| {
+            let arguments = ["route", "set", "--mailbox", &mailbox.id, "--json"];
+            Ok(person.command(&arguments).stdout(Stdio::null()).spawn()?)
+        })
+        .collect::<Result<_>>()?;
+    for mut child in setting {
+        ensure!(child.wait()?.success(), "a route was not set");
+    }
+    let transactions = parcel::transactions_of(rpc, &mailbox.id)? - before;
+    ensure!(
+        transactions < ROUTES_AT_ONCE,
+        "each route had a transaction of its own"
+    );
+    for person in &people {
+        let certificate = parcel::certificate_of(person)?;
+        let key_id = *certificate.key_ids().first().context("no subkey")?;
+        let blind = parcel::plain_text(&certificate, key_id, "by a batched route")?;
+        parcel::deliver(&elsewhere.url, &blind)?;
+        ensure!(person.texts()? == ["by a batched route"]);
+    }
+    Ok(())
 }
