@@ -375,13 +375,20 @@ mod tests {
             "127.0.0.1:4001".parse().unwrap(),
             "127.0.0.1:4002".parse().unwrap(),
         );
-        let (settings, _) = keys.create(&network, one, two, None, "").unwrap();
+        let place = NodePlace {
+            listen: one,
+            admin: two,
+            endpoint: None,
+            quota_bytes: None,
+        };
+        let (settings, _) = keys.create(&network, place, "").unwrap();
         let asked = |listen, endpoint: Option<&str>| InitArgs {
             place: Place { dir: None },
             listen,
             admin: None,
             endpoint: endpoint.map(str::to_owned),
             stake: None,
+            quota: None,
         };
         let moved = changed(settings.clone(), &asked(Some(two), None)).unwrap();
         assert_eq!(
