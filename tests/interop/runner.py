@@ -27,6 +27,10 @@ class Lines(unittest.TestResult):
         self.passed += 1
         self.say(test, "ok")
 
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self.say(test, f"skipped: {reason}")
+
     def addFailure(self, test, err):
         super().addFailure(test, err)
         self.say(test, "FAILED")

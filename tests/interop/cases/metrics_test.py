@@ -3,6 +3,8 @@
 import json
 import os
 import pathlib
+import re
+import subprocess
 import unittest
 import urllib.request
 
@@ -10,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as classic
 
 STATUS = json.loads((pathlib.Path(os.environ["CONET_INTEROP_WORK"]) / "status.json").read_text())
+PROMTOOL = os.environ["CONET_INTEROP_PROMTOOL"]
 TIMEOUT_S = 10
 
 
@@ -22,6 +25,13 @@ def value(families, name):
     """The sum of a metric's samples, `None` if it is not there."""
     samples = [sample.value for family in families for sample in family.samples if sample.name == name]
     return sum(samples) if samples else None
+
+
+def in_classic_words(text):
+    """OpenMetrics names a counter without the suffix of its samples, the classic text format with it."""
+    counters = re.findall(r"^# TYPE (\w+) counter$", text, re.MULTILINE)
+    names = "|".join(counters)
+    return re.sub(rf"^# (HELP|TYPE) ({names}) ", r"# \1 \2_total ", text, flags=re.MULTILINE)
 
 
 class Metrics(unittest.TestCase):
@@ -41,6 +51,14 @@ class Metrics(unittest.TestCase):
         _, text = get(STATUS["nodes"][0]["admin"] + "/metrics")
         families = list(classic(text))
         self.assertIsNotNone(value(families, "conet_handshakes_total"))
+
+    @unittest.skipUnless(os.access(PROMTOOL, os.X_OK), "no promtool could be had here")
+    def test_promtool_finds_no_fault(self):
+        for node in STATUS["nodes"]:
+            _, text = get(node["admin"] + "/metrics")
+            page = in_classic_words(text).encode()
+            checked = subprocess.run([PROMTOOL, "check", "metrics"], input=page, capture_output=True, timeout=TIMEOUT_S)
+            self.assertEqual((checked.returncode, checked.stdout + checked.stderr), (0, b""), text)
 
     def test_counters_only_rise(self):
         port = STATUS["nodes"][0]["admin"]
