@@ -55,7 +55,7 @@ mod tiny_files {
         }
 
         async fn open(&self, limits: Limits) -> Arc<dyn PacketStore> {
-            Arc::new(LogStore::open(self.0.path(), config(limits, 24 << 10)).unwrap())
+            Arc::new(LogStore::open(self.0.path(), config(limits, 28 << 10)).unwrap())
         }
     }
 
