@@ -14,7 +14,7 @@ const { NODES, ROUTES, deployment } = require("./registries.js");
 const { ROUTE_ACTIONS, routeViews } = require("./route_actions.js");
 const { World } = require("./world.js");
 
-const DEFAULT_SEED = "conet";
+const DEFAULT_SEED = "2";
 /** So many at least; then on until each error and event has occurred, to this many times as many. */
 const DEFAULT_TRANSACTIONS = 300;
 const PATIENCE = 4;
