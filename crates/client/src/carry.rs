@@ -248,6 +248,7 @@ impl Courier<'_> {
                     &entry,
                     target,
                     &tried.relays,
+                    &self.entries.acquainted(),
                     rng,
                 )?)
             }

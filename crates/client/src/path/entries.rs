@@ -73,6 +73,13 @@ impl Entries {
             .collect()
     }
 
+    /// The nodes that know this client: its entries its address, its mailboxes its wallets.
+    pub(crate) fn acquainted(&self) -> Vec<NodeId> {
+        let state = self.state.lock();
+        let entries = state.kept.iter().map(|entry| entry.node);
+        entries.chain(state.own_mailboxes.iter().copied()).collect()
+    }
+
     /// Names the mailboxes of this home's wallets, which may not be entries.
     pub(crate) fn exclude(&self, mailboxes: impl IntoIterator<Item = NodeId>) {
         self.state.lock().own_mailboxes.extend(mailboxes);

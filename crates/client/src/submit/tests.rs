@@ -99,8 +99,11 @@ async fn path_goes_through_three_operators_where_there_are_enough() {
 }
 
 #[tokio::test]
-async fn relays_are_drawn_anew_each_time() {
-    let (world, network, _home, bob, mailbox) = with_mailbox(8).await;
+async fn relays_are_drawn_anew_each_time_from_nodes_that_do_not_know_the_client() {
+    let (world, network, _home, bob, mailbox) = with_mailbox(11).await;
+    let own = world.nodes.iter().map(|node| node.id);
+    let own = own.filter(|id| *id != mailbox).last().unwrap();
+    network.exclude_as_entries([own]);
     for _ in 0..40 {
         send(&network, &bob.letter("hello"), &[mailbox])
             .await
@@ -114,6 +117,9 @@ async fn relays_are_drawn_anew_each_time() {
     relays.sort_unstable();
     relays.dedup();
     assert!(relays.len() >= 5, "{}", relays.len());
+    // One that was both would know an address, or a wallet, and whom somebody behind another node writes to.
+    let known = |id: &NodeId| *id == own || network.entries().contains(id);
+    assert!(!relays.iter().any(known), "{relays:?}");
 }
 
 #[tokio::test]
