@@ -1,5 +1,6 @@
 //! The client itself: one unlocked wallet of a home, on a network.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,9 @@ pub struct ClientOptions {
     pub privacy: Privacy,
     /// Whether contacts get receipts for what came.
     pub receipts: bool,
+    /// The address of this machine that exchanges leave from, where it has several; the system's choice
+    /// where none is said.
+    pub from: Option<IpAddr>,
 }
 
 impl ClientOptions {
@@ -50,6 +54,7 @@ impl ClientOptions {
             password: Zeroizing::default(),
             privacy: Privacy::default(),
             receipts: true,
+            from: None,
         }
     }
 }
@@ -96,7 +101,8 @@ impl Client {
             Ok(unlocked) => unlocked?,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         };
-        let network = Network::open(home.path(), options.network.clone()).await?;
+        let network =
+            Network::open_from(home.path(), options.network.clone(), options.from).await?;
         network.exclude_as_entries(home.mailboxes()?);
         let ledger = RouteLedger::of(&options.network);
         let carrier = Arc::new(network);

@@ -5,6 +5,7 @@ pub(crate) mod notes;
 
 pub use notes::NotesError;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,6 +107,19 @@ impl Network {
     /// # Errors
     /// [`NetworkError`] where files under `home` can't be used.
     pub async fn open(home: &Path, file: NetworkFile) -> Result<Self, NetworkError> {
+        Self::open_from(home, file, None).await
+    }
+
+    /// As [`Network::open`]; exchanges with entries leave from that address of this machine. The ledger's
+    /// RPC servers are asked from the system's choice all the same.
+    ///
+    /// # Errors
+    /// [`NetworkError`] where files under `home` can't be used.
+    pub async fn open_from(
+        home: &Path,
+        file: NetworkFile,
+        from: Option<IpAddr>,
+    ) -> Result<Self, NetworkError> {
         let folder = folder(home, &file);
         let for_index = file.clone();
         let opened = tokio::task::spawn_blocking(move || {
@@ -128,6 +142,7 @@ impl Network {
             notes,
             Some(follower),
             Timeouts::default(),
+            from,
         ))
     }
 
@@ -137,6 +152,7 @@ impl Network {
         notes: Notes,
         follower: Option<Follower>,
         timeouts: Timeouts,
+        from: Option<IpAddr>,
     ) -> Self {
         let clocks = Arc::new(Clocks::default());
         let notes = Arc::new(notes);
@@ -144,7 +160,7 @@ impl Network {
             inner: Arc::new(Inner {
                 directory: Directory::new(ledger, file.bootstrap.clone()),
                 entries: Entries::new(Arc::clone(&notes)),
-                transport: Transport::new(Bare, Arc::clone(&clocks), timeouts),
+                transport: Transport::new(Bare, Arc::clone(&clocks), timeouts, from),
                 clocks,
                 notes,
                 certificates: Certificates::default(),

@@ -240,6 +240,7 @@ impl World {
             notes,
             None,
             timeouts,
+            None,
         )
     }
 }

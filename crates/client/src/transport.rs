@@ -15,6 +15,7 @@ pub(crate) use site_profile::Bare;
 pub(crate) use stream::Stream;
 pub use stream::StreamError;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,9 +122,14 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(profile: impl SiteProfile, clocks: Arc<Clocks>, timeouts: Timeouts) -> Self {
+    pub(crate) fn new(
+        profile: impl SiteProfile,
+        clocks: Arc<Clocks>,
+        timeouts: Timeouts,
+        from: Option<IpAddr>,
+    ) -> Self {
         Self {
-            http: HttpClient::new(),
+            http: HttpClient::new(from),
             profile: Arc::new(profile),
             sessions: Sessions::default(),
             clocks,

@@ -1,5 +1,6 @@
 //! Pooled HTTP/1.1 with bounds on time and length.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,8 +29,10 @@ pub(super) enum HttpError {
 pub(super) struct HttpClient(Client<HttpConnector, Full<Bytes>>);
 
 impl HttpClient {
-    pub(super) fn new() -> Self {
+    /// Connections leave from the machine's address `from`; from the system's choice if there is none.
+    pub(super) fn new(from: Option<IpAddr>) -> Self {
         let mut connector = HttpConnector::new();
+        connector.set_local_address(from);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         let client = Client::builder(TokioExecutor::new())
