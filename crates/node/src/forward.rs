@@ -26,6 +26,7 @@ use crate::config::{FAIL_OVER_AFTER, REQUEST_TIMEOUT_PER_HOP};
 use crate::links::{LinkError, Links, Local, Reply, Request};
 use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
+use crate::observer::Sight;
 use crate::tables::{Ledger, NodeTables};
 
 /// A packet that reached this node, and how.
@@ -222,13 +223,13 @@ impl Router {
 
     async fn keep(&self, key: wallet::KeyId, arrived: Arrived) -> Reply {
         let node = self.tables.me();
-        Reply::Answer(
-            self.mailboxes
-                .keep(node, key, arrived.packet, arrived.stamp)
-                .await
-                .encode()
-                .into(),
-        )
+        let kept = self
+            .mailboxes
+            .keep(node, key, arrived.packet, arrived.stamp)
+            .await;
+        let answer = kept.encode();
+        self.local.eyes.see(Sight::Answer { answer: &answer });
+        Reply::Answer(answer.into())
     }
 
     /// Sends to the first node that can be reached. Only a failure to reach it moves on: what a node

@@ -15,6 +15,7 @@ pub(crate) use sessions::Sessions;
 pub(crate) use site::{Bare, SiteProfile};
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{BODY_TIMEOUT, DRAIN_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, WRITE_TIMEOUT};
 use crate::forward::Router;
 use crate::links;
+use crate::observer::{Eyes, Sight};
 use patience::Patient;
 
 /// A body at most: a frame of the largest class, its header, and what an exchange adds.
@@ -91,9 +93,10 @@ impl Intake {
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((socket, _)) => {
+                Ok((socket, from)) => {
+                    self.eyes().see(Sight::Connection { from });
                     let intake = Arc::clone(&self);
-                    tokio::spawn(async move { intake.serve(socket, Arc::new(permit)).await });
+                    tokio::spawn(async move { intake.serve(socket, from, Arc::new(permit)).await });
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: wait for some to close.
@@ -106,12 +109,12 @@ impl Intake {
         let _slow = tokio::time::timeout(DRAIN_TIMEOUT, all).await;
     }
 
-    async fn serve(self: &Arc<Self>, socket: TcpStream, place: Place) {
+    async fn serve(self: &Arc<Self>, socket: TcpStream, from: SocketAddr, place: Place) {
         let _counted = Counted::new(self);
         let _slow_start = socket.set_nodelay(true);
         let service = service_fn(|request| {
             let (intake, place) = (Arc::clone(self), Arc::clone(&place));
-            async move { Ok::<_, Infallible>(intake.respond(request, place).await) }
+            async move { Ok::<_, Infallible>(intake.respond(request, from, place).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
@@ -136,6 +139,7 @@ impl Intake {
     async fn respond(
         self: Arc<Self>,
         mut request: Request<Incoming>,
+        from: SocketAddr,
         place: Place,
     ) -> Response<Body> {
         if links::is_upgrade(&request) {
@@ -151,11 +155,19 @@ impl Intake {
             .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
         // The room is held until the answer is there: so long may the body be.
         match (self.bodies.read(request).await, plain) {
-            (Ok((body, _room)), true) => plain::serve(&self, body, wants_stream).await,
-            (Ok((body, _room)), false) => exchange::serve(&self, body).await,
+            (Ok((body, _room)), true) => {
+                let message = &body;
+                self.eyes().see(Sight::Posted { by: from, message });
+                plain::serve(&self, body, wants_stream).await
+            }
+            (Ok((body, _room)), false) => exchange::serve(&self, body, from).await,
             (Err(refusal), true) => plain::refuse(&refusal),
             (Err(_), false) => self.stranger(),
         }
+    }
+
+    fn eyes(&self) -> &Eyes {
+        &self.router.local().eyes
     }
 
     fn stranger(&self) -> Response<Body> {

@@ -7,7 +7,8 @@
 //! **Invariant**: nothing on that way asks a ledger; the index of the `ledger` crate is synced beside
 //! it. **Invariant**: no log line at `info` or above names a wallet, a key ID, a node or an address.
 //!
-//! [`run`] is the whole interface; [`NodeConfig`] and [`NodeKeys`] are what it needs.
+//! [`run`] is the whole interface; [`NodeConfig`] and [`NodeKeys`] are what it needs. [`run_observed`] tells
+//! an [`Observer`] all that the node gets to see.
 
 mod admin;
 mod ceiling;
@@ -18,10 +19,12 @@ mod intake;
 mod links;
 mod mailbox;
 mod metrics;
+mod observer;
 mod routes;
 mod tables;
 
 pub use config::{MailboxConfig, NodeConfig, NodeKeys};
+pub use observer::{Observer, Sight};
 
 use std::io;
 use std::path::PathBuf;
@@ -43,6 +46,7 @@ use crate::intake::{Bare, Bodies, Intake, Sessions};
 use crate::links::{Links, Local};
 use crate::mailbox::{Accounts, MailboxParts, Mailboxes};
 use crate::metrics::Metrics;
+use crate::observer::Eyes;
 use crate::routes::RouteSubmitter;
 use crate::tables::{Ledger, NodeTables};
 
@@ -97,6 +101,31 @@ pub async fn run(
     keys: NodeKeys,
     shutdown: CancellationToken,
 ) -> Result<(), NodeError> {
+    start(config, keys, Eyes::default(), shutdown).await
+}
+
+/// As [`run`], and tells `observer` what the node sees.
+///
+/// # Errors
+/// As [`run`].
+///
+/// # Security
+/// The observer gets addresses of clients and opened commands: never write down what it hears of others.
+pub async fn run_observed(
+    config: NodeConfig,
+    keys: NodeKeys,
+    observer: Arc<dyn Observer>,
+    shutdown: CancellationToken,
+) -> Result<(), NodeError> {
+    start(config, keys, Eyes::of(observer), shutdown).await
+}
+
+async fn start(
+    config: NodeConfig,
+    keys: NodeKeys,
+    eyes: Eyes,
+    shutdown: CancellationToken,
+) -> Result<(), NodeError> {
     let files = |path: PathBuf| move |source| NodeError::Files { path, source };
     std::fs::create_dir_all(&config.data_dir).map_err(files(config.data_dir.clone()))?;
     let listen = |address| async move {
@@ -114,6 +143,7 @@ pub async fn run(
     let local = Arc::new(Local {
         me: keys.wallet.address(),
         transport_secret: keys.transport_secret(),
+        eyes: eyes.clone(),
     });
     let certificate = Arc::new(keys.certificate);
 
@@ -151,6 +181,7 @@ pub async fn run(
             shutdown.clone(),
         ),
         metrics: Arc::clone(&metrics),
+        eyes,
     });
 
     let ceiling_file = config.data_dir.join("ceiling");

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
+use crate::observer::Eyes;
 use crate::tables::Ledger;
 use dial::Asker;
 
@@ -82,6 +83,8 @@ pub(crate) enum LinkError {
 pub(crate) struct Local {
     pub(crate) me: NodeId,
     pub(crate) transport_secret: zeroize::Zeroizing<[u8; 32]>,
+    /// Who is told what the node sees.
+    pub(crate) eyes: Eyes,
 }
 
 #[derive(Default)]

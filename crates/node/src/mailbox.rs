@@ -28,6 +28,7 @@ use crate::clock::now_ms;
 use crate::config::{MAX_STORED_BYTES, MailboxConfig};
 use crate::forward::Postmark;
 use crate::metrics::Metrics;
+use crate::observer::{Eyes, Sight};
 use crate::routes::RouteSubmitter;
 use deliver::Delivery;
 
@@ -51,6 +52,7 @@ pub(crate) struct Mailboxes {
     routes: RouteSubmitter,
     routes_paid: Mutex<Recent<WalletAddress, u32>>,
     metrics: Arc<Metrics>,
+    eyes: Eyes,
 }
 
 /// The parts of [`Mailboxes`].
@@ -63,6 +65,7 @@ pub(crate) struct MailboxParts {
     pub(crate) challenge_secret: zeroize::Zeroizing<[u8; 32]>,
     pub(crate) routes: RouteSubmitter,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) eyes: Eyes,
 }
 
 impl Mailboxes {
@@ -76,6 +79,7 @@ impl Mailboxes {
             challenge_secret,
             routes,
             metrics,
+            eyes,
         } = parts;
         let challenge_key =
             ring::hmac::Key::new(ring::hmac::HMAC_SHA256, challenge_secret.as_ref());
@@ -91,6 +95,7 @@ impl Mailboxes {
             routes,
             routes_paid: Mutex::new(Recent::new(owner::ROUTES_SPAN_MS, ROUTE_OWNERS)),
             metrics,
+            eyes,
         })
     }
 
@@ -141,6 +146,10 @@ impl Mailboxes {
                         &self.metrics.stored
                     }
                     .inc();
+                    self.eyes.see(Sight::Stored {
+                        wallet: holder.account.wallet(),
+                        packet: &packet,
+                    });
                     stored_at.get_or_insert(stored.stored_at_ms);
                 }
                 Err(AppendError::QueueFull { bytes_quota, .. }) => {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::{Arrived, Router, refuse};
 use crate::clock::now_ms;
 use crate::links::Reply;
+use crate::observer::Sight;
 
 impl Router {
     /// Opens a layer and does what it says. Whatever happens after it was opened is answered under the
@@ -21,6 +22,7 @@ impl Router {
             Ok(content) => content,
             Err(_) => return refuse(Refusal::Malformed),
         };
+        self.local.eyes.see(Sight::Command { content: &content });
         let command = match Command::decode(&content) {
             Ok(command) => command,
             Err(CodecError::Unsupported { .. }) => return refuse(Refusal::Unsupported),
@@ -55,8 +57,9 @@ impl Router {
                 seal_reply(&ties, Box::pin(self.route(inner)).await)
             }
             Body::LookUp(subject) => {
-                let answer = self.mailboxes.look_up(&subject);
-                seal_one(&command.ties, &answer.encode(), false)
+                let answer = self.mailboxes.look_up(&subject).encode();
+                self.local.eyes.see(Sight::Answer { answer: &answer });
+                seal_one(&command.ties, &answer, false)
             }
             Body::Owner {
                 fingerprint,

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Reply;
-use super::pipe::{Frames, PipeError, read_handshake, write_frames, write_handshake};
+use super::pipe::{Far, Frames, PipeError, read_handshake, write_frames, write_handshake};
 use super::queue::{NotQueued, Queue, queue, region_kib};
 use crate::config::DRAIN_TIMEOUT;
 use crate::forward::{Arrived, Router};
@@ -89,21 +89,23 @@ pub(crate) async fn accept(
     let begun = async {
         let (peer, socket, sealer, opener) = shake_hands(socket, early, &router).await?;
         let (read_half, write_half) = socket.into_split();
-        let mut frames = Frames::new(read_half, opener, BytesMut::new());
+        let eyes = router.local().eyes.clone();
+        let far = Far { peer, eyes };
+        let mut frames = Frames::new(read_half, opener, BytesMut::new(), far.clone());
         // The first message can be a recorded one. A first frame can not: until it comes, the link takes
         // no room from the node that it claims to be of.
         let first = frames.next().await.map_err(PipeErrorOf)?;
-        Ok::<_, AcceptError>((peer, write_half, sealer, frames, first))
+        Ok::<_, AcceptError>((far, write_half, sealer, frames, first))
     };
-    let (peer, write_half, sealer, frames, first) = tokio::time::timeout(HANDSHAKE_TIMEOUT, begun)
+    let (far, write_half, sealer, frames, first) = tokio::time::timeout(HANDSHAKE_TIMEOUT, begun)
         .await
         .map_err(|_| AcceptError::Slow)??;
-    let _place = router.links().admit(peer).ok_or(AcceptError::TooMany)?;
+    let _place = router.links().admit(far.peer).ok_or(AcceptError::TooMany)?;
 
     let (queue, queued) = queue();
     let serving = Arc::new(Serving {
         router: Arc::clone(&router),
-        peer,
+        peer: far.peer,
         queue,
         requests: Mutex::default(),
         room: Arc::new(Semaphore::new(MAX_REQUESTS)),
@@ -114,7 +116,7 @@ pub(crate) async fn accept(
     // Also if this future is dropped.
     let over = serving.over.clone().drop_guard();
     let shutdown = router.shutdown().clone();
-    let mut writing = tokio::spawn(write_frames(write_half, sealer, queued, false));
+    let mut writing = tokio::spawn(write_frames(write_half, sealer, queued, far, false));
     let mut written = false;
     let ended = tokio::select! {
         biased;

@@ -18,7 +18,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::pipe::{Frames, PipeError, read_handshake, write_frames, write_handshake};
+use super::pipe::{Far, Frames, PipeError, read_handshake, write_frames, write_handshake};
 use super::queue::{NotQueued, Queue, queue, region_kib};
 use super::{LinkError, Local, Reply, Request, upgrade};
 use crate::metrics::Metrics;
@@ -108,6 +108,8 @@ pub(super) async fn dial(
         renew_at: Instant::now() + lifetime.saturating_sub(RENEW_BEFORE),
     });
     let (read_half, write_half) = socket.into_split();
+    let (peer, eyes) = (node.address, local.eyes.clone());
+    let far = Far { peer, eyes };
     metrics.links_out.inc();
     let (reader, metrics, stop) = (Arc::downgrade(&shared), Arc::clone(metrics), stop.clone());
     tokio::spawn(async move {
@@ -117,8 +119,8 @@ pub(super) async fn dial(
             () = stop.cancelled() => Ok(()),
             // Streams that are left on it begin anew on its successor.
             () = tokio::time::sleep(lifetime) => Ok(()),
-            ended = write_frames(write_half, sealer, queued, true) => ended,
-            ended = read(Frames::new(read_half, opener, BytesMut::new()), &reader) => ended,
+            ended = write_frames(write_half, sealer, queued, far.clone(), true) => ended,
+            ended = read(Frames::new(read_half, opener, BytesMut::new(), far), &reader) => ended,
         };
         if let Err(error) = ended {
             tracing::debug!(target: "node::links", %error, "a dialled link ended");

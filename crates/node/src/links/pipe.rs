@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use protocol::NodeId;
 use protocol::frame::{Header, Kind};
 use protocol::link::{Incoming, Opener, Sealer};
 use thiserror::Error;
@@ -11,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::queue::Outgoing;
+use crate::observer::{Eyes, Sight};
 
 /// The writer seals as soon as this much waits; small enough to stay in a core's cache.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -37,12 +39,20 @@ pub(super) enum PipeError {
     Protocol(#[from] protocol::link::OpenError),
 }
 
+/// The node at the other end of a link, and who is told what passes.
+#[derive(Debug, Clone)]
+pub(super) struct Far {
+    pub(super) peer: NodeId,
+    pub(super) eyes: Eyes,
+}
+
 /// Writes queued frames, as many as are at hand in one go, until the queue closes. With `ping`, a sign
 /// of life is asked for at once (it proves to the acceptor that the link is no replay) and ever again.
 pub(super) async fn write_frames(
     mut socket: impl AsyncWrite + Unpin,
     mut sealer: Sealer,
     mut queue: mpsc::Receiver<Outgoing>,
+    far: Far,
     ping: bool,
 ) -> Result<(), PipeError> {
     let mut wire = Vec::with_capacity(BATCH_BYTES + 4096);
@@ -59,10 +69,10 @@ pub(super) async fn write_frames(
                 Outgoing::control(Header::control(Kind::Ping, 0))
             }
         };
-        push(&mut sealer, &first);
+        push(&mut sealer, &first, &far);
         while sealer.pending_bytes() < BATCH_BYTES {
             match queue.try_recv() {
-                Ok(frame) => push(&mut sealer, &frame),
+                Ok(frame) => push(&mut sealer, &frame, &far),
                 Err(_) => break,
             }
         }
@@ -80,7 +90,12 @@ pub(super) async fn write_frames(
     Ok(())
 }
 
-fn push(sealer: &mut Sealer, frame: &Outgoing) {
+fn push(sealer: &mut Sealer, frame: &Outgoing, far: &Far) {
+    far.eyes.see(Sight::LinkOut {
+        peer: far.peer,
+        header: frame.header,
+        payload: &frame.payload,
+    });
     // Everything queued was checked to fit a class when it was made.
     let fits = sealer.push(frame.header, &frame.payload);
     debug_assert!(fits, "a frame beyond the largest class was queued");
@@ -91,20 +106,32 @@ pub(super) struct Frames<R> {
     socket: R,
     opener: Opener,
     wire: BytesMut,
+    far: Far,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
     /// `wire` holds what was read from the socket beyond the handshake.
-    pub(super) fn new(socket: R, opener: Opener, wire: BytesMut) -> Self {
+    pub(super) fn new(socket: R, opener: Opener, wire: BytesMut, far: Far) -> Self {
         Self {
             socket,
             opener,
             wire,
+            far,
         }
     }
 
     /// The next frame.
     pub(super) async fn next(&mut self) -> Result<Incoming, PipeError> {
+        let frame = self.read().await?;
+        self.far.eyes.see(Sight::LinkIn {
+            peer: self.far.peer,
+            header: frame.header,
+            payload: &frame.payload,
+        });
+        Ok(frame)
+    }
+
+    async fn read(&mut self) -> Result<Incoming, PipeError> {
         loop {
             if let Some(frame) = self.opener.next_frame()? {
                 return Ok(frame);

@@ -14,6 +14,7 @@ use super::accounts::{Account, OpenAccountError};
 use crate::clock::now_ms;
 use crate::forward::{Postmark, seal_one};
 use crate::links::Reply;
+use crate::observer::Sight;
 
 /// A challenge can be answered in the span in which it was made and in the next.
 const CHALLENGE_SPAN_MS: u64 = 600_000;
@@ -35,6 +36,7 @@ impl Mailboxes {
         signature: &[u8; 64],
         postmark: &Postmark<'_>,
     ) -> Reply {
+        let eyes = self.eyes.clone();
         let answer = match self
             .obey(ties, fingerprint, request, signature, postmark)
             .await
@@ -42,8 +44,10 @@ impl Mailboxes {
             Ok(Obeyed::Answer(answer)) => answer,
             Ok(Obeyed::Stream(reply)) => return reply,
             Err(refusal) => Answer::Refused(refusal),
-        };
-        seal_one(ties, &answer.encode(), false)
+        }
+        .encode();
+        eyes.see(Sight::Answer { answer: &answer });
+        seal_one(ties, &answer, false)
     }
 
     async fn obey(

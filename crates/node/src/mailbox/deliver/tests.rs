@@ -53,6 +53,7 @@ impl Fixture {
                 CancellationToken::new(),
             ),
             metrics,
+            eyes: crate::observer::Eyes::default(),
         });
         Self {
             mailboxes,
