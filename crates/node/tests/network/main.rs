@@ -8,5 +8,6 @@
 
 mod clients;
 mod hostile;
+mod stolen;
 mod strangers;
 mod world;
