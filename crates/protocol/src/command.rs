@@ -266,6 +266,32 @@ mod tests {
     }
 
     #[test]
+    fn command_cut_anywhere_is_refused() {
+        let request = Request::CloseMailbox.encode();
+        let owner = Body::Owner {
+            fingerprint: Fingerprint::V6([6; 32]),
+            request: &request,
+            signature: [7; 64],
+        };
+        let forward = Body::Forward {
+            next: Some(NodeId::from_bytes([4; 20])),
+            stamp: Some([5; 48]),
+            inner: b"inner packet",
+        };
+        let look_up = Body::LookUp(Subject::Wallet(WalletAddress::from_bytes([1; 20])));
+        for body in [owner, forward, look_up] {
+            let bytes = Command { ties: ties(), body }.encode();
+            assert!(Command::decode(&bytes).is_ok());
+            for length in 0..bytes.len() {
+                assert!(Command::decode(&bytes[..length]).is_err(), "{length} bytes");
+            }
+        }
+        for length in 0..request.len() {
+            assert!(Request::decode(&request[..length]).is_err());
+        }
+    }
+
+    #[test]
     fn command_of_another_version_says_so() {
         let mut bytes = Command {
             ties: ties(),

@@ -201,6 +201,20 @@ mod tests {
         assert_eq!(f.accept(NOW, &[2; 16], NOW), Ok(()));
     }
 
+    /// Nonces lie in a list that is searched by time. A search that went wrong was noticed by no test: they
+    /// repeated a command while it was the only one.
+    #[test]
+    fn command_is_obeyed_once_whatever_came_before_and_after_it() {
+        let mut f = started();
+        let times = [0, 50_000, 20_000, 70_000, 1_000, 30_000].map(|ago| NOW + 40_000 - ago);
+        for time in times {
+            assert_eq!(f.accept(time, &[1; 16], NOW), Ok(()));
+        }
+        for time in times {
+            assert_eq!(f.accept(time, &[1; 16], NOW), Err(NotFresh::Replayed));
+        }
+    }
+
     #[test]
     fn command_of_a_clock_off_by_a_day_is_stale_and_told_the_time() {
         let mut f = started();
@@ -225,6 +239,7 @@ mod tests {
         let Err(NotFresh::Stale { use_ms }) = after.accept(ahead, &[1; 16], NOW + 1_000) else {
             panic!("obeyed twice")
         };
+        assert_eq!(use_ms, f.ceiling_ms() + TOLERANCE_MS / 4);
         assert_eq!(
             after.accept(use_ms, &[1; 16], NOW + 1_000),
             Ok(()),
