@@ -51,11 +51,8 @@ impl Person {
             window_bytes: 1 << 20,
             stay: false,
         };
-        let mut delivery = self
-            .network
-            .collect(self.owner(), collection)
-            .await
-            .unwrap();
+        let open = || self.network.collect(self.owner(), collection);
+        let mut delivery = patiently(open).await.unwrap();
         let mut texts = Vec::new();
         while let Some(item) = delivery.next().await.unwrap() {
             match item {
@@ -66,10 +63,11 @@ impl Person {
                         cursor,
                         String::from_utf8(opened.envelope.unwrap().body.to_vec()).unwrap(),
                     ));
-                    self.network
-                        .acknowledge(self.owner(), mailbox, DEVICE, cursor)
-                        .await
-                        .unwrap();
+                    let acknowledge = || {
+                        self.network
+                            .acknowledge(self.owner(), mailbox, DEVICE, cursor)
+                    };
+                    patiently(acknowledge).await.unwrap();
                 }
                 Item::CaughtUp { .. } => break,
                 _ => {}
@@ -77,6 +75,19 @@ impl Person {
         }
         texts
     }
+}
+
+/// Tries again for half a minute, as a client does: a relay that lost its link waits before it dials again.
+async fn patiently<T, E, F: Future<Output = Result<T, E>>>(
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, E> {
+    for _ in 0..60 {
+        if let Ok(done) = attempt().await {
+            return Ok(done);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    attempt().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
