@@ -82,6 +82,22 @@ impl Process {
         Ok(child.try_wait()?.map(|status| status.to_string()))
     }
 
+    /// Whether it ended with an error whose last line says this. It can then be started again.
+    pub(crate) fn has_refused(&mut self, reason: &str) -> Result<bool> {
+        if self.has_ended()?.is_none() {
+            return Ok(false);
+        }
+        let log = std::fs::read_to_string(&self.log)?;
+        let refused = log
+            .lines()
+            .last()
+            .is_some_and(|line| line.starts_with("error:") && line.contains(reason));
+        if refused {
+            self.running = None;
+        }
+        Ok(refused)
+    }
+
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }

@@ -30,6 +30,10 @@ const BETWEEN_MS: std::ops::Range<u64> = 50..450;
 const SMALL_DISK: &str = "size=320m";
 /// Pieces in which the small disk is filled.
 const FILLER_BYTES: usize = 1 << 20;
+/// What a node says that does not begin for lack of room.
+const DISK_FULL: &str = "No space left on device";
+/// Time after which a process that could not begin has ended.
+const BEGINNING: Duration = Duration::from_secs(1);
 
 /// What can happen, and how often in comparison.
 const DISTURBANCES: [(Disturbance, u32); 8] = [
@@ -53,6 +57,8 @@ enum Disturbance {
     CutCable,
     SilenceCable,
     FillDisk,
+    /// What follows from a full disk; it is not drawn.
+    RefuseFullDisk,
 }
 
 /// What has to be put right again.
@@ -128,7 +134,9 @@ impl Storm {
         );
         fs::write(self.folder.join("quiet"), "")?;
         while let Some((due, _)) = self.repairs.first() {
-            self.repair_until(*due).await?;
+            let begun = *due + BEGINNING;
+            self.repair_until(begun).await?;
+            self.look()?;
         }
         self.network.chain_answers().await?;
         let waited = Instant::now();
@@ -176,8 +184,19 @@ impl Storm {
         }
     }
 
-    /// Nothing may end by itself.
+    /// Nothing may end by itself, but for a node that found its disk full as it began: its supervisor starts it
+    /// again.
     fn look(&mut self) -> Result<()> {
+        if self.small_disk.is_some() && self.network.nodes[0].process.has_refused(DISK_FULL)? {
+            *self
+                .happened
+                .entry(Disturbance::RefuseFullDisk)
+                .or_default() += 1;
+            let soon = self
+                .rng
+                .gen_range(Duration::ZERO..Duration::from_millis(1_500));
+            self.later(soon, Repair::StartNode(0));
+        }
         let nodes = self.network.nodes.iter_mut().map(|node| &mut node.process);
         let people = self.people.iter_mut().map(|person| &mut person.process);
         for process in nodes.chain(people).chain([&mut self.network.chain]) {
@@ -220,6 +239,7 @@ impl Storm {
             Disturbance::CutCable => self.spoil(node, Cable::Cut, long),
             Disturbance::SilenceCable => self.spoil(node, Cable::Silent, long),
             Disturbance::FillDisk => self.fill_disk(long)?,
+            Disturbance::RefuseFullDisk => false,
         };
         if happened {
             *self.happened.entry(what).or_default() += 1;
@@ -228,7 +248,9 @@ impl Storm {
     }
 
     async fn kill_node(&mut self, it: usize, down: Duration) -> Result<bool> {
-        if !self.may_disturb(it) {
+        // Beginning with a full disk is hard in its own way.
+        let full = self.has_full_disk(it) && !self.is_away(it);
+        if !full && !self.may_disturb(it) {
             return Ok(false);
         }
         self.network.nodes[it].process.kill().await?;
@@ -298,19 +320,25 @@ impl Storm {
 
     /// Whether a node is well, and enough others are.
     fn may_disturb(&self, node: usize) -> bool {
-        let disturbed = |it: usize| {
-            let of_disk = it == 0 && self.is_due(Repair::EmptyDisk);
-            let repairs = [
-                Repair::StartNode(it),
-                Repair::ResumeNode(it),
-                Repair::MendCable(it),
-            ];
-            of_disk || repairs.into_iter().any(|repair| self.is_due(repair))
-        };
+        let disturbed = |it: usize| self.has_full_disk(it) || self.is_away(it);
         let ill = (0..self.network.nodes.len())
             .filter(|it| disturbed(*it))
             .count();
         !disturbed(node) && ill < DISTURBED_AT_ONCE
+    }
+
+    fn has_full_disk(&self, node: usize) -> bool {
+        node == 0 && self.is_due(Repair::EmptyDisk)
+    }
+
+    /// Whether a node is down, paused or cut off.
+    fn is_away(&self, node: usize) -> bool {
+        let repairs = [
+            Repair::StartNode(node),
+            Repair::ResumeNode(node),
+            Repair::MendCable(node),
+        ];
+        repairs.into_iter().any(|repair| self.is_due(repair))
     }
 
     fn is_due(&self, repair: Repair) -> bool {
