@@ -21,7 +21,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use ledger::NetworkFile;
-use node::{MailboxConfig, NodeConfig, NodeKeys};
+use node::{MailboxConfig, MailboxStore, NodeConfig, NodeKeys};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use wallet::WalletAddress;
@@ -58,6 +58,35 @@ pub(crate) struct Settings {
     pub(crate) ttl_ms: u64,
     /// Whether it puts its accounts' routes on the ledger, and pays for it.
     pub(crate) submit_routes: bool,
+    /// NATS servers that keep the mailboxes, `nats://host:port` separated by commas; files in the folder if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) store: Option<String>,
+    /// How many of those servers keep each packet.
+    #[serde(default = "one_replica")]
+    pub(crate) store_replicas: usize,
+}
+
+fn one_replica() -> usize {
+    1
+}
+
+impl Settings {
+    fn mailbox_store(&self) -> MailboxStore {
+        match &self.store {
+            None => MailboxStore::Files,
+            Some(servers) => MailboxStore::Nats {
+                servers: servers.clone(),
+                replicas: self.store_replicas,
+            },
+        }
+    }
+}
+
+/// Where a new node keeps its mailboxes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct StoreChoice {
+    pub(crate) servers: Option<String>,
+    pub(crate) replicas: usize,
 }
 
 /// What the maker of a node may choose.
@@ -69,6 +98,8 @@ pub(crate) struct NodePlace {
     pub(crate) endpoint: Option<String>,
     /// Bytes kept for one wallet; the usual where nothing is said.
     pub(crate) quota_bytes: Option<u64>,
+    /// Where its mailboxes are kept.
+    pub(crate) store: StoreChoice,
 }
 
 /// A node's folder.
@@ -118,6 +149,8 @@ impl NodeFolder {
             quota_bytes: place.quota_bytes.unwrap_or(mailbox.quota_bytes),
             ttl_ms: mailbox.ttl_ms,
             submit_routes: true,
+            store: place.store.servers,
+            store_replicas: place.store.replicas.max(one_replica()),
         };
         // Last: a folder with settings is a whole one.
         self.set_settings(&settings)?;
@@ -188,6 +221,7 @@ impl NodeFolder {
             }
         };
         let network = self.network()?;
+        let store = settings.mailbox_store();
         let config = NodeConfig {
             listen: settings.listen,
             admin_listen: settings.admin,
@@ -198,6 +232,7 @@ impl NodeFolder {
                 quota_bytes: settings.quota_bytes,
                 ttl_ms: settings.ttl_ms,
                 stamp_effort: network.stamp_effort.max(1),
+                store,
             },
             plain_intake: network.plain_intake_path.clone(),
             submit_routes: settings.submit_routes,

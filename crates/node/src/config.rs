@@ -64,6 +64,23 @@ pub struct MailboxConfig {
     pub ttl_ms: u64,
     /// Effort of the stamp asked for opening an account and for queues past half their quota.
     pub stamp_effort: u32,
+    /// Where packets and accounts are kept.
+    pub store: MailboxStore,
+}
+
+/// Where a node keeps packets and accounts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum MailboxStore {
+    /// In files below the node's data directory.
+    #[default]
+    Files,
+    /// On NATS JetStream, shared by all processes that run under the node's key.
+    Nats {
+        /// The servers, as `nats://host:port`, separated by commas.
+        servers: String,
+        /// Servers that keep each packet: 1, 3 or 5.
+        replicas: usize,
+    },
 }
 
 impl Default for MailboxConfig {
@@ -73,6 +90,7 @@ impl Default for MailboxConfig {
             quota_bytes: 256 << 20,
             ttl_ms: 14 * 86_400_000,
             stamp_effort: protocol::stamp::DEFAULT_EFFORT,
+            store: MailboxStore::Files,
         }
     }
 }

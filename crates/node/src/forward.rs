@@ -27,6 +27,7 @@ use crate::links::{LinkError, Links, Local, Reply, Request};
 use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::observer::Sight;
+use crate::store::Claims;
 use crate::tables::{Ledger, NodeTables};
 
 /// A packet that reached this node, and how.
@@ -80,6 +81,8 @@ pub(crate) struct Router {
     mailboxes: Arc<Mailboxes>,
     certificate: Arc<SecretCertificate>,
     freshness: Mutex<Freshness>,
+    /// Where other processes run under the same key: what they have obeyed.
+    claims: Option<Arc<dyn Claims>>,
     flood: flood::Flood,
     stamp_effort: u32,
     metrics: Arc<Metrics>,
@@ -95,6 +98,7 @@ pub(crate) struct RouterParts {
     pub(crate) mailboxes: Arc<Mailboxes>,
     pub(crate) certificate: Arc<SecretCertificate>,
     pub(crate) freshness: Freshness,
+    pub(crate) claims: Option<Arc<dyn Claims>>,
     pub(crate) stamp_effort: u32,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: CancellationToken,
@@ -132,6 +136,7 @@ impl Router {
             mailboxes,
             certificate,
             freshness,
+            claims,
             stamp_effort,
             metrics,
             shutdown,
@@ -145,6 +150,7 @@ impl Router {
             mailboxes,
             certificate,
             freshness,
+            claims,
             flood,
             stamp_effort,
             metrics,

@@ -21,9 +21,10 @@ mod mailbox;
 mod metrics;
 mod observer;
 mod routes;
+mod store;
 mod tables;
 
-pub use config::{MailboxConfig, NodeConfig, NodeKeys};
+pub use config::{MailboxConfig, MailboxStore, NodeConfig, NodeKeys};
 pub use observer::{Observer, Sight};
 
 use std::io;
@@ -31,7 +32,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::mailbox::{LogConfig, LogStore};
 use ledger::{Index, Syncer};
 use protocol::freshness::Freshness;
 use thiserror::Error;
@@ -87,6 +87,13 @@ pub enum NodeError {
     /// The mailboxes' store can't be opened.
     #[error("can't open the mailboxes")]
     Store(#[from] ::mailbox::OpenError),
+    /// The mailboxes' store on NATS can't be opened.
+    #[cfg(feature = "nats")]
+    #[error("can't open the mailboxes on NATS")]
+    Nats(#[from] mailbox_nats::OpenError),
+    /// This program was built without the store that was asked for.
+    #[error("this program was built without the store on NATS: build it with the feature `nats`")]
+    NoNats,
     /// The mailboxes' accounts can't be read.
     #[error("can't read the mailboxes' accounts")]
     Accounts(#[from] ::mailbox::DirectoryError),
@@ -159,19 +166,24 @@ async fn start(
         tasks.spawn(ledger.follow(stop));
     }
 
-    let store_config = LogConfig {
-        queue_quota_bytes: config.mailbox.quota_bytes,
-        ttl_ms: config.mailbox.ttl_ms,
-        ..LogConfig::default()
-    };
-    let store = LogStore::open(config.data_dir.join("mailbox"), store_config)?;
-    let accounts = Arc::new(Accounts::load(store.directory(), Arc::clone(&metrics)).await?);
+    let store::Opened {
+        store,
+        directory,
+        changes,
+        claims,
+    } = store::open(&config, local.me).await?;
+    let accounts = Arc::new(Accounts::load(directory, Arc::clone(&metrics)).await?);
+    if let Some(changes) = changes {
+        let (accounts, stop) = (Arc::clone(&accounts), shutdown.clone());
+        tasks.spawn(async move { accounts.follow(changes, stop).await });
+    }
     let payer = config.submit_routes.then(|| keys.wallet.clone());
     let mailboxes = Mailboxes::new(MailboxParts {
         me: local.me,
         config: config.mailbox.clone(),
         accounts: Arc::clone(&accounts),
-        store: Arc::new(store),
+        store,
+        is_shared: config.mailbox.store != MailboxStore::Files,
         certificate: Arc::clone(&certificate),
         challenge_secret: keys.wallet.derive("node/challenge"),
         routes: RouteSubmitter::start(
@@ -212,6 +224,7 @@ async fn start(
         mailboxes: Arc::clone(&mailboxes),
         certificate,
         freshness,
+        claims,
         stamp_effort: config.mailbox.stamp_effort,
         metrics: Arc::clone(&metrics),
         shutdown: shutdown.clone(),

@@ -13,7 +13,9 @@ use crate::admin_port;
 use crate::context::Context;
 use crate::devnet::{dev_funder, free_ports};
 use crate::failure::{Context as _, Exit, Failure, Outcome};
-use crate::node_folder::{self, MIN_QUOTA_BYTES, NodeFolder, NodePlace, Registered, Settings};
+use crate::node_folder::{
+    self, MIN_QUOTA_BYTES, NodeFolder, NodePlace, Registered, Settings, StoreChoice,
+};
 use crate::screen::{Steps, print, print_json};
 use crate::stopping;
 
@@ -53,6 +55,12 @@ pub(crate) struct InitArgs {
     /// Bytes that the node keeps for one wallet [default: 268435456].
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(MIN_QUOTA_BYTES..))]
     quota: Option<u64>,
+    /// Keep the mailboxes on these NATS servers, which several processes of the node may share: nats://HOST:PORT,… [default: files].
+    #[arg(long, value_name = "URL,…")]
+    store: Option<String>,
+    /// How many of the NATS servers keep each packet: 1, 3 or 5.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "store")]
+    store_replicas: usize,
 }
 
 /// Arguments of `conet node run`.
@@ -181,6 +189,10 @@ fn make(
         admin,
         endpoint: args.endpoint.clone(),
         quota_bytes: args.quota,
+        store: StoreChoice {
+            servers: args.store.clone(),
+            replicas: args.store_replicas,
+        },
     };
     folder.create(network, place, &password)
 }
@@ -380,6 +392,7 @@ mod tests {
             admin: two,
             endpoint: None,
             quota_bytes: None,
+            store: StoreChoice::default(),
         };
         let (settings, _) = keys.create(&network, place, "").unwrap();
         let asked = |listen, endpoint: Option<&str>| InitArgs {
@@ -389,6 +402,8 @@ mod tests {
             endpoint: endpoint.map(str::to_owned),
             stake: None,
             quota: None,
+            store: None,
+            store_replicas: 1,
         };
         let moved = changed(settings.clone(), &asked(Some(two), None)).unwrap();
         assert_eq!(

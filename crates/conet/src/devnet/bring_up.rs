@@ -14,7 +14,7 @@ use super::members::Members;
 use super::plan::{ChainKind, DevnetFolder, Plan, PlannedContracts};
 use crate::admin_port;
 use crate::failure::{Context as _, Exit, Failure, Outcome};
-use crate::node_folder::{self, NodePlace};
+use crate::node_folder::{self, NodePlace, StoreChoice};
 use crate::screen::Steps;
 
 /// Least stake of a devnet's nodes, wei: one coin.
@@ -193,6 +193,7 @@ impl BringUp<'_> {
             admin,
             endpoint: None,
             quota_bytes: self.quota_bytes,
+            store: StoreChoice::default(),
         };
         let (settings, keys) = folder.create(network, place, "")?;
         Ok((keys, settings.endpoint))

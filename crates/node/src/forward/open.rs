@@ -28,7 +28,7 @@ impl Router {
             Err(CodecError::Unsupported { .. }) => return refuse(Refusal::Unsupported),
             Err(_) => return refuse(Refusal::Malformed),
         };
-        if let Some(refusal) = self.refusal_of(&command.ties) {
+        if let Some(refusal) = self.refusal_of(&command.ties).await {
             // As long as the answer would have been, under a key that no answer has.
             let wraps = matches!(command.body, Body::Forward { .. });
             let refusal = Answer::Refused(refusal).encode();
@@ -84,7 +84,7 @@ impl Router {
     }
 
     /// Why a command is not accepted; after `None` it counts as obeyed.
-    fn refusal_of(&self, ties: &Ties) -> Option<Refusal> {
+    async fn refusal_of(&self, ties: &Ties) -> Option<Refusal> {
         if ties.node != self.local.me {
             return Some(Refusal::Denied);
         }
@@ -92,7 +92,10 @@ impl Router {
             .freshness
             .lock()
             .accept(ties.time_ms, &ties.nonce, now_ms());
-        let reason = fresh.err()?;
+        let reason = match fresh {
+            Ok(()) => return self.refusal_of_others(&ties.nonce).await,
+            Err(reason) => reason,
+        };
         self.metrics.replayed.inc();
         Some(match reason {
             NotFresh::Stale { use_ms } => {
@@ -102,6 +105,21 @@ impl Router {
             }
             _ => Refusal::Replayed,
         })
+    }
+
+    /// Whether another process of this node has obeyed the command, or may have.
+    async fn refusal_of_others(&self, nonce: &[u8; 16]) -> Option<Refusal> {
+        match self.claims.as_ref()?.claim(*nonce).await {
+            Ok(true) => None,
+            Ok(false) => {
+                self.metrics.replayed.inc();
+                Some(Refusal::Replayed)
+            }
+            Err(error) => {
+                tracing::warn!(target: "node::forward", %error, "a command could not be claimed among the processes of this node");
+                Some(Refusal::Busy)
+            }
+        }
     }
 }
 

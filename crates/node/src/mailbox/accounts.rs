@@ -10,6 +10,8 @@ use parking_lot::RwLock;
 use protocol::answer::Record;
 use protocol::command::Subject;
 use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use wallet::{Certificate, Fingerprint, KeyId, WalletAddress};
 
 use crate::metrics::Metrics;
@@ -149,6 +151,18 @@ impl Accounts {
         directory: Arc<dyn Directory>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, DirectoryError> {
+        let maps = Self::read(&*directory).await?;
+        metrics.accounts.set(maps.by_wallet.len() as i64);
+        Ok(Self {
+            maps: RwLock::new(maps),
+            writing: tokio::sync::Mutex::default(),
+            directory,
+            metrics,
+        })
+    }
+
+    /// Reads all accounts.
+    async fn read(directory: &dyn Directory) -> Result<Maps, DirectoryError> {
         let mut maps = Maps::default();
         let mut after = None;
         loop {
@@ -164,13 +178,47 @@ impl Accounts {
                 }
             }
         }
-        metrics.accounts.set(maps.by_wallet.len() as i64);
-        Ok(Self {
-            maps: RwLock::new(maps),
-            writing: tokio::sync::Mutex::default(),
-            directory,
-            metrics,
-        })
+        Ok(maps)
+    }
+
+    /// Takes over what other processes change, until `stop`; `None` for a key means that any may have changed.
+    pub(crate) async fn follow(
+        &self,
+        mut changes: mpsc::Receiver<Option<Bytes>>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let key = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                key = changes.recv() => key,
+            };
+            let Some(key) = key else { return };
+            if let Err(error) = self.take_over(key).await {
+                tracing::warn!(target: "node::mailbox", %error, "accounts that another process changed can't be read");
+            }
+        }
+    }
+
+    async fn take_over(&self, key: Option<Bytes>) -> Result<(), DirectoryError> {
+        // Not beside a change of our own, so that what is read is never older than memory.
+        let _one = self.writing.lock().await;
+        let Some(key) = key else {
+            let maps = Self::read(&*self.directory).await?;
+            *self.maps.write() = maps;
+            return Ok(());
+        };
+        let value = self.directory.get(key.clone()).await?;
+        let account = value.and_then(|value| Account::decode(&value));
+        let mut maps = self.maps.write();
+        if let Ok(wallet) = <[u8; 20]>::try_from(key.as_ref()) {
+            maps.remove(&WalletAddress::from(wallet));
+        }
+        if let Some(account) = account {
+            maps.insert(Arc::new(account));
+        }
+        self.metrics.accounts.set(maps.by_wallet.len() as i64);
+        Ok(())
     }
 
     /// How many there are.

@@ -25,6 +25,8 @@ const READ_ITEMS: usize = 16;
 const READ_BYTES: usize = 256 * 1024;
 /// How long a reader may take for an item before what was read for it goes; it is read again then.
 const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// How often a full window looks for what was acknowledged at another process that shares the mailbox.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a replaced stream may take to say so.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// The window that a device may ask for, at most.
@@ -268,7 +270,7 @@ impl Stream {
             }
             // Thousands of readers may have stopped reading: nothing is held for them meanwhile.
             if wanted > 0 {
-                self.make_room(wanted).await?;
+                self.make_room(wanted, mailboxes).await?;
                 let _ready = self.to.reserve().await.map_err(|_| Gone)?;
             }
         }
@@ -280,7 +282,7 @@ impl Stream {
         mailboxes: &Mailboxes,
     ) -> Result<(), NotSent> {
         let bytes = stored.packet.len() as u64;
-        tokio::time::timeout(STALLED_AFTER, self.make_room(bytes))
+        tokio::time::timeout(STALLED_AFTER, self.make_room(bytes, mailboxes))
             .await
             .map_err(|_| NotSent::Stalled)?
             .map_err(|Gone| NotSent::Gone)?;
@@ -301,14 +303,33 @@ impl Stream {
     }
 
     /// Waits until `bytes` more fit the window.
-    async fn make_room(&mut self, bytes: u64) -> Result<(), Gone> {
+    async fn make_room(&mut self, bytes: u64, mailboxes: &Mailboxes) -> Result<(), Gone> {
         loop {
             let mark = *self.acknowledgements.borrow_and_update();
             self.under_way.acknowledged(mark);
             if self.under_way.fits(bytes) {
                 return Ok(());
             }
-            self.acknowledgements.changed().await.map_err(|_| Gone)?;
+            let changed = self.acknowledgements.changed();
+            if !mailboxes.is_shared {
+                changed.await.map_err(|_| Gone)?;
+                continue;
+            }
+            // The owner may have told another process.
+            match tokio::time::timeout(LOOK_EVERY, changed).await {
+                Ok(changed) => changed.map_err(|_| Gone)?,
+                Err(_) => {
+                    let mark = mailboxes
+                        .store
+                        .register_device(self.queue, self.device, now_ms())
+                        .await
+                        .map_err(|_| Gone)?;
+                    self.under_way.acknowledged(mark);
+                    if self.under_way.fits(bytes) {
+                        return Ok(());
+                    }
+                }
+            }
         }
     }
 

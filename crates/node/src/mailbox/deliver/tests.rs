@@ -44,6 +44,7 @@ impl Fixture {
             config: crate::MailboxConfig::default(),
             accounts: Arc::new(accounts),
             store: Arc::new(store),
+            is_shared: false,
             certificate: Arc::new(certificate),
             challenge_secret: key.derive("node/challenge"),
             routes: RouteSubmitter::start(
