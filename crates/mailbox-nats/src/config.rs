@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, StorageType};
 
-use crate::message::{PACKET_KIND, STATE_KIND};
+use crate::message::{MARK_KIND, PACKET_KIND, STATE_KIND};
 
 /// Version of subjects, headers and state records.
 const FORMAT: &str = "1";
@@ -20,7 +20,7 @@ const NAME_MAX: usize = 40;
 const IN_FLIGHT_MAX: usize = 16_384;
 
 /// How long an answer of the server may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes that the server adds to a packet's message: subject and headers.
 pub(crate) const MESSAGE_OVERHEAD: usize = 512;
@@ -105,6 +105,7 @@ impl NatsConfig {
             subjects: vec![
                 format!("{prefix}.{PACKET_KIND}.*.*"),
                 format!("{prefix}.{STATE_KIND}.*"),
+                format!("{prefix}.{MARK_KIND}"),
             ],
             max_messages_per_subject: 1,
             max_bytes: i64::try_from(self.max_total_bytes).unwrap_or(i64::MAX),

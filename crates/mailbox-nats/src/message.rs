@@ -8,6 +8,7 @@ use crate::state::QueueState;
 
 pub(crate) const PACKET_KIND: &str = "packet";
 pub(crate) const STATE_KIND: &str = "state";
+pub(crate) const MARK_KIND: &str = "mark";
 
 /// When it was stored first, in milliseconds since 1970.
 const STORED_AT: &str = "Conet-Time";
@@ -32,6 +33,8 @@ pub(crate) enum Event {
     },
     /// A packet is gone and remembered.
     Gone { queue: QueueId, cursor: u64 },
+    /// A process was opened; it knows by this how far the stream goes.
+    Mark,
     /// A queue is so now.
     State { queue: QueueId, state: QueueState },
 }
@@ -51,6 +54,10 @@ pub(crate) fn packets_filter(prefix: &str, queue: &QueueId) -> String {
 
 pub(crate) fn state_subject(prefix: &str, queue: &QueueId) -> String {
     format!("{prefix}.{STATE_KIND}.{}", hex::encode(queue.as_bytes()))
+}
+
+pub(crate) fn mark_subject(prefix: &str) -> String {
+    format!("{prefix}.{MARK_KIND}")
 }
 
 /// Headers of a packet that is stored if the subject's last message is `expected` (0: none).
@@ -95,7 +102,11 @@ pub(crate) fn stored(headers: &HeaderMap, sequence: u64) -> Option<(u64, u64)> {
 /// Reads a message; `None` for one that is none of ours.
 pub(crate) fn parse(prefix: &str, subject: &str, headers: Option<&HeaderMap>) -> Option<Event> {
     let mut tokens = subject.strip_prefix(prefix)?.strip_prefix('.')?.split('.');
-    let (kind, queue) = (tokens.next()?, tokens.next()?);
+    let kind = tokens.next()?;
+    if kind == MARK_KIND {
+        return Some(Event::Mark);
+    }
+    let queue = tokens.next()?;
     let mut id = [0; QueueId::LEN];
     hex::decode_to_slice(queue, &mut id).ok()?;
     let (queue, headers) = (QueueId::new(id), headers?);

@@ -21,7 +21,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, watch};
 
 use crate::config::{Connection, NatsConfig, OpenError, connect};
 use crate::directory::NatsDirectory;
-use crate::follow::{self, Progress};
+use crate::follow;
 use crate::message::{packet_headers, packet_subject, stored};
 use crate::sweep::Sweeper;
 use crate::view::{Kept, Queue, View};
@@ -47,7 +47,8 @@ pub(crate) struct Shared {
     pub(crate) context: jetstream::Context,
     pub(crate) stream: jetstream::stream::Stream,
     pub(crate) view: Mutex<View>,
-    pub(crate) progress: watch::Sender<Progress>,
+    /// The last sequence of the stream that the view has.
+    pub(crate) progress: watch::Sender<u64>,
     pub(crate) closing: watch::Sender<bool>,
     /// Read by each change under way, written by whoever waits for all of them; `true` once closed.
     closed: RwLock<bool>,
@@ -83,10 +84,7 @@ impl NatsStore {
             context,
             stream,
             view: Mutex::default(),
-            progress: watch::Sender::new(Progress {
-                applied: 0,
-                caught_up: false,
-            }),
+            progress: watch::Sender::new(0),
             closing: watch::Sender::new(false),
             closed: RwLock::new(false),
             sweeper,

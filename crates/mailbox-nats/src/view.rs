@@ -112,6 +112,7 @@ impl View {
                     self.announce(&id, sequence);
                 }
             }
+            Event::Mark => {}
             Event::Gone { queue, cursor } => {
                 let queue = self.queues.entry(queue).or_default();
                 queue.last = queue.last.max(cursor);

@@ -129,6 +129,17 @@ async fn cluster_that_loses_each_server_in_turn_loses_no_packet() {
                 )
             }));
         }
-        assert_eq!(found, acknowledged);
+        let lost: Vec<_> = acknowledged
+            .iter()
+            .filter(|one| found.get(one.0) != Some(one.1))
+            .collect();
+        let unknown: Vec<_> = found
+            .iter()
+            .filter(|one| !acknowledged.contains_key(one.0))
+            .collect();
+        assert!(
+            lost.is_empty() && unknown.is_empty(),
+            "server {i}: lost {lost:?}, unknown {unknown:?}"
+        );
     }
 }

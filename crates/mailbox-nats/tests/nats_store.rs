@@ -17,13 +17,15 @@ use std::sync::Arc;
 use conformance::{Fixture, Limits};
 use mailbox::PacketStore;
 use mailbox_nats::{NatsConfig, NatsStore};
-use server::Server;
+use server::{Server, free_ports};
 
 struct OneServer(Server);
 
 impl Fixture for OneServer {
     fn new() -> Self {
-        Self(Server::start())
+        let mut server = Server::prepare(free_ports(1)[0], "");
+        server.run();
+        Self(server)
     }
 
     async fn open(&self, limits: Limits) -> Arc<dyn PacketStore> {

@@ -19,7 +19,7 @@ use mailbox::{
     QueueId, Stored,
 };
 use mailbox_nats::{AccountChange, NatsClaims, NatsConfig, NatsStore};
-use server::Server;
+use server::{Server, free_ports};
 use sha2::{Digest, Sha256};
 
 const NOW: u64 = 1_800_000_000_000;
@@ -33,6 +33,12 @@ fn config(server: &Server) -> NatsConfig {
         max_total_bytes: 1 << 30,
         ..NatsConfig::new(server.url(), "shared")
     }
+}
+
+fn start() -> Server {
+    let mut server = Server::prepare(free_ports(1)[0], "");
+    server.run();
+    server
 }
 
 async fn open(server: &Server) -> Arc<NatsStore> {
@@ -67,7 +73,7 @@ async fn texts(store: &NatsStore, device: DeviceId, after: Cursor) -> Vec<String
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn process_delivers_what_another_one_stored() {
-    let server = Server::start();
+    let server = start();
     let (one, two) = (open(&server).await, open(&server).await);
     let mark = one.register_device(ALICE, PHONE, NOW).await.unwrap();
     eventually(async || (two.stats(ALICE).await.unwrap().devices == 1).then_some(())).await;
@@ -95,7 +101,7 @@ async fn process_delivers_what_another_one_stored() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn packet_sent_to_all_processes_at_once_is_stored_once() {
-    let server = Server::start();
+    let server = start();
     let stores = [
         open(&server).await,
         open(&server).await,
@@ -127,7 +133,7 @@ async fn packet_sent_to_all_processes_at_once_is_stored_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reader_of_one_process_misses_nothing_that_others_store_meanwhile() {
-    let server = Server::start();
+    let server = start();
     let stores = [
         open(&server).await,
         open(&server).await,
@@ -166,7 +172,7 @@ async fn reader_of_one_process_misses_nothing_that_others_store_meanwhile() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn devices_and_marks_changed_at_two_processes_at_once_are_all_kept() {
-    let server = Server::start();
+    let server = start();
     let (one, two) = (open(&server).await, open(&server).await);
     let last = append(&one, "a".into()).await.cursor;
     let (left, right) = tokio::join!(
@@ -189,7 +195,7 @@ async fn devices_and_marks_changed_at_two_processes_at_once_are_all_kept() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_killed_and_started_again_has_all_that_was_acknowledged() {
-    let mut server = Server::start();
+    let mut server = start();
     let store = open(&server).await;
     let mark = store.register_device(ALICE, PHONE, NOW).await.unwrap();
     let mut expected = Vec::new();
@@ -232,7 +238,7 @@ async fn server_killed_and_started_again_has_all_that_was_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn directory_shows_every_process_what_one_of_them_wrote() {
-    let server = Server::start();
+    let server = start();
     let (one, two) = (
         open(&server).await.directory(),
         open(&server).await.directory(),
@@ -277,7 +283,7 @@ async fn directory_shows_every_process_what_one_of_them_wrote() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn directory_refuses_what_is_out_of_bounds_and_answers_nothing_once_closed() {
-    let server = Server::start();
+    let server = start();
     let limited = NatsConfig {
         max_accounts: 1,
         ..config(&server)
@@ -323,7 +329,7 @@ async fn directory_refuses_what_is_out_of_bounds_and_answers_nothing_once_closed
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonce_claimed_at_all_processes_at_once_is_claimed_by_one_also_after_a_kill() {
-    let mut server = Server::start();
+    let mut server = start();
     let claims = [
         NatsClaims::open(&config(&server)).await.unwrap(),
         NatsClaims::open(&config(&server)).await.unwrap(),
