@@ -71,6 +71,9 @@ impl NatsDirectory {
                 .await
                 .map_err(OpenError::jetstream("make the bucket of accounts"))?,
         };
+        // Before the list, so that no change falls between the two.
+        let watching = bucket.watch_all().await;
+        let watching = watching.map_err(OpenError::jetstream("watch the accounts"))?;
         let mut found = bucket
             .keys()
             .await
@@ -88,8 +91,6 @@ impl NatsDirectory {
             changes: broadcast::Sender::new(CHANGES_KEPT),
             closed: watch::Sender::new(false),
         };
-        let watching = directory.bucket.watch_all().await;
-        let watching = watching.map_err(OpenError::jetstream("watch the accounts"))?;
         directory.follow(watching);
         Ok(directory)
     }
