@@ -90,7 +90,7 @@ async fn cluster_that_loses_each_server_in_turn_loses_no_packet() {
     ];
     stores[0].register_device(ALICE, PHONE, NOW).await.unwrap();
     let mut acknowledged = BTreeMap::new();
-    for lost in 0..3 {
+    for (lost, server) in servers.iter_mut().enumerate() {
         let mut tasks = Vec::new();
         for sender in 0..SENDERS {
             let store = Arc::clone(&stores[sender % 2]);
@@ -104,14 +104,14 @@ async fn cluster_that_loses_each_server_in_turn_loses_no_packet() {
             }));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        servers[lost].kill();
+        server.kill();
         for task in tasks {
             for (cursor, text) in task.await.unwrap() {
                 let before = acknowledged.insert(cursor, text);
                 assert_eq!(before, None, "cursor {cursor} was given out twice");
             }
         }
-        servers[lost].run();
+        server.run();
     }
     // Whoever comes now, over whichever server, finds every packet once and in order.
     for i in 0..3 {

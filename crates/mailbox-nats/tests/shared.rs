@@ -179,7 +179,8 @@ async fn devices_and_marks_changed_at_two_processes_at_once_are_all_kept() {
         one.register_device(ALICE, PHONE, NOW),
         two.register_device(ALICE, LAPTOP, NOW)
     );
-    (left.unwrap(), right.unwrap());
+    left.unwrap();
+    right.unwrap();
     for store in [&one, &two] {
         eventually(async || (store.stats(ALICE).await.unwrap().devices == 2).then_some(())).await;
     }
@@ -187,7 +188,8 @@ async fn devices_and_marks_changed_at_two_processes_at_once_are_all_kept() {
         one.acknowledge(ALICE, PHONE, last, NOW),
         two.acknowledge(ALICE, LAPTOP, last, NOW)
     );
-    (left.unwrap(), right.unwrap());
+    left.unwrap();
+    right.unwrap();
     for store in [&one, &two] {
         eventually(async || (store.stats(ALICE).await.unwrap().count == 0).then_some(())).await;
     }

@@ -63,9 +63,16 @@ impl LogConfig {
         (self.segment_bytes / 16).max(4 * STATE_FRAME_MAX as u64)
     }
 
+    /// The least length of a file, which holds the longest packet and some states.
+    fn least_segment(&self) -> u64 {
+        let needed =
+            FILE_HEADER_LEN + packet_frame_len(self.max_packet_bytes) + 8 * STATE_FRAME_MAX;
+        needed as u64 * 16 / 15
+    }
+
     /// Shortest file that is begun: on a full disk a freed file may not get back what was cut off its end.
     pub(super) fn shortest_segment(&self) -> u64 {
-        self.segment_bytes / 32 * 24
+        (self.segment_bytes / 4 * 3).max(self.least_segment())
     }
 
     pub(super) fn check(&self) -> Result<(), OpenError> {
@@ -76,12 +83,8 @@ impl LogConfig {
         if self.max_packet_bytes > super::frame::PAYLOAD_MAX {
             return refuse("max_packet_bytes must be 32 MiB at most");
         }
-        let needed =
-            FILE_HEADER_LEN + packet_frame_len(self.max_packet_bytes) + 8 * STATE_FRAME_MAX;
-        if self.shortest_segment() < (needed as u64) * 16 / 15 {
-            return refuse(
-                "segment_bytes must be one and a half times the longest packet and 6 KiB at least",
-            );
+        if self.segment_bytes < self.least_segment() {
+            return refuse("segment_bytes must hold the longest packet and 4 KiB besides");
         }
         if self.max_total_bytes < 4 * self.segment_bytes {
             return refuse("max_total_bytes must be four times segment_bytes at least");
