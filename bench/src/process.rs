@@ -1,0 +1,73 @@
+//! Processes that are measured: started on a core of their own, read through `/proc`, ended with us.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// The core of what is measured; `bench/run` puts the rest on another.
+const MEASURED_CORE: &str = "0";
+
+/// A process that ends with its owner.
+#[derive(Debug)]
+pub(crate) struct Measured(Child);
+
+impl Measured {
+    /// Starts a program on the measured core.
+    pub(crate) fn start(program: &str, prepare: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
+        let mut command = Command::new("taskset");
+        command.args(["-c", MEASURED_CORE, program]);
+        prepare(&mut command);
+        let child = command
+            .spawn()
+            .with_context(|| format!("{program} does not start"))?;
+        Ok(Self(child))
+    }
+
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.0.id()))
+    }
+
+    /// The time that all its threads have spent on a core.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut ns = 0;
+        for task in fs::read_dir(self.file("task"))? {
+            // A thread may end meanwhile.
+            let Ok(line) = fs::read_to_string(task?.path().join("schedstat")) else {
+                continue;
+            };
+            ns += line
+                .split(' ')
+                .next()
+                .context("schedstat is empty")?
+                .parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(ns))
+    }
+
+    /// Its resident memory, in bytes.
+    pub(crate) fn rss(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(self.file("status"))?;
+        let kib: u64 = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.trim().strip_suffix(" kB"))
+            .context("no VmRSS")?
+            .trim()
+            .parse()?;
+        Ok(kib * 1024)
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
