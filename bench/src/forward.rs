@@ -5,7 +5,6 @@
 //! they must.
 
 mod http_load;
-mod http_sink;
 mod link_load;
 mod link_sink;
 
@@ -17,6 +16,7 @@ use anyhow::{Context as _, ensure};
 use packet::SizeClass;
 use rand::rngs::OsRng;
 
+use crate::http_sink;
 use crate::node_process::NodeProcess;
 use crate::peer::Nginx;
 use crate::process::Measured;

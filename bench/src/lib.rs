@@ -4,11 +4,17 @@
 //! own on another. Each figure that has a peer comes from one run in which both take turns, and is the median
 //! of at least [`report::LEAST_ROUNDS`] rounds. Nothing is asserted here: figures are read, not passed.
 
+mod devnet;
+mod file;
 mod forward;
+mod http_sink;
+mod latency;
+mod memory;
 mod node_process;
 mod peer;
 mod process;
 mod report;
+mod sealing;
 mod world;
 
 use std::process::ExitCode;
@@ -18,10 +24,26 @@ use anyhow::{Context as _, bail};
 use report::Report;
 
 /// What can be measured, in the order of `bench/run` without a name.
-const NAMES: &[(&str, &str)] = &[(
-    "forward",
-    "blind forwarding of 4 KiB packets on one core, beside nginx as reverse proxy",
-)];
+const NAMES: &[(&str, &str)] = &[
+    (
+        "forward",
+        "blind forwarding of 4 KiB packets on one core, beside nginx as reverse proxy",
+    ),
+    ("peek", "reading a packet's key ID, beside rPGP's parser"),
+    ("seal", "seal and open of 1 KiB, beside bare rPGP"),
+    (
+        "latency",
+        "a message of 1 KiB through a devnet, beside three nginx in a chain",
+    ),
+    (
+        "file",
+        "a file through a devnet, beside curl through three nginx",
+    ),
+    (
+        "memory",
+        "a node's memory, idle and for each collecting client",
+    ),
+];
 
 /// How a run is asked for.
 #[derive(Debug, Default)]
@@ -76,6 +98,11 @@ fn run() -> anyhow::Result<()> {
     for name in &arguments.names {
         let measured = match name.as_str() {
             "forward" => runtime.block_on(forward::measure(&mut report, arguments.quick)),
+            "peek" => sealing::peeking(&mut report),
+            "seal" => sealing::sealing(&mut report),
+            "latency" => runtime.block_on(latency::measure(&mut report, arguments.quick)),
+            "file" => runtime.block_on(file::measure(&mut report, arguments.quick)),
+            "memory" => runtime.block_on(memory::measure(&mut report, arguments.quick)),
             _ => Ok(()),
         };
         measured.with_context(|| format!("{name} could not be measured"))?;

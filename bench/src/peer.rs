@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -70,5 +70,28 @@ impl Nginx {
             tokio::time::sleep(START_POLL).await;
         }
         bail!("nginx did not come up")
+    }
+}
+
+/// Proxies in a chain in front of `upstream`, as many as a message has nodes on its way.
+#[derive(Debug)]
+pub(crate) struct NginxChain(Vec<Nginx>);
+
+impl NginxChain {
+    const LENGTH: usize = 3;
+
+    pub(crate) async fn start(upstream: SocketAddr) -> anyhow::Result<Self> {
+        let (mut chain, mut next) = (Vec::new(), upstream);
+        for _ in 0..Self::LENGTH {
+            let nginx = Nginx::start(next, false).await?;
+            next = nginx.socket;
+            chain.push(nginx);
+        }
+        Ok(Self(chain))
+    }
+
+    /// Where it takes requests.
+    pub(crate) fn socket(&self) -> anyhow::Result<SocketAddr> {
+        Ok(self.0.last().context("no proxy")?.socket)
     }
 }

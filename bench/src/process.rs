@@ -17,8 +17,16 @@ pub(crate) struct Measured(Child);
 impl Measured {
     /// Starts a program on the measured core.
     pub(crate) fn start(program: &str, prepare: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
-        let mut command = Command::new("taskset");
-        command.args(["-c", MEASURED_CORE, program]);
+        // It dies with us, however we end.
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--pdeathsig",
+            "KILL",
+            "taskset",
+            "-c",
+            MEASURED_CORE,
+            program,
+        ]);
         prepare(&mut command);
         let child = command
             .spawn()

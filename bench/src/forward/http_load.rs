@@ -13,6 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::http_sink::{body_at, message_bytes};
+
 /// The body of one exchange of the smallest class.
 pub(crate) const BODY_BYTES: usize =
     SizeClass::K4.frame_bytes() + frame::HEADER_BYTES + EXCHANGE_OVERHEAD_BYTES;
@@ -110,23 +112,6 @@ async fn shake_hands(
     let body = body_at(&response).context("no head")?;
     let body = response.get(body..).context("no body")?;
     Ok(handshake.finish(body, 0)?)
-}
-
-fn body_at(message: &[u8]) -> Option<usize> {
-    message
-        .windows(4)
-        .position(|w| w == b"\r\n\r\n")
-        .map(|at| at + 4)
-}
-
-/// The length of the message that `bytes` begin with, once its head is there.
-pub(super) fn message_bytes(bytes: &[u8]) -> Option<usize> {
-    let body = body_at(bytes)?;
-    let head = String::from_utf8_lossy(bytes.get(..body)?).to_lowercase();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"))?;
-    Some(body + length.trim().parse::<usize>().ok()?)
 }
 
 /// Reads one whole response and says how long it is.

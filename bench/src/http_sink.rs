@@ -1,13 +1,30 @@
-//! An HTTP server that answers every request with the same body, and looks only at the first head.
+//! An HTTP server that answers every request of a connection as it did the first, and looks only at that one's
+//! head: all are of one length.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::http_load::message_bytes;
-
 const READ_BYTES: usize = 64 * 1024;
+
+/// Where the body begins, once the head is whole.
+pub(crate) fn body_at(message: &[u8]) -> Option<usize> {
+    message
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .map(|at| at + 4)
+}
+
+/// The length of the message that `bytes` begin with, once its head is there.
+pub(crate) fn message_bytes(bytes: &[u8]) -> Option<usize> {
+    let body = body_at(bytes)?;
+    let head = String::from_utf8_lossy(bytes.get(..body)?).to_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"))?;
+    Some(body + length.trim().parse::<usize>().ok()?)
+}
 
 /// Starts it on a free port; it ends with the runtime.
 pub(crate) async fn start(body_bytes: usize) -> anyhow::Result<SocketAddr> {
