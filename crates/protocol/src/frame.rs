@@ -258,16 +258,11 @@ impl Header {
     }
 }
 
-/// Appends a whole frame (header, payload, zeros up to the class) to `out`.
-///
-/// The header's class and payload length are taken from `payload`; `header` supplies the rest.
-/// Returns false and appends nothing if the payload fits no class.
-#[must_use]
-pub fn append(out: &mut Vec<u8>, mut header: Header, payload: &[u8]) -> bool {
+/// The header with class and length as the payload wants them, in no smaller class than it had; `None` if the
+/// payload fits no class.
+pub(crate) fn fitted(mut header: Header, payload: &[u8]) -> Option<Header> {
     if header.kind.carries_payload() {
-        let Some(class) = SizeClass::for_packet_len(payload.len()) else {
-            return false;
-        };
+        let class = SizeClass::for_packet_len(payload.len())?;
         header.class = Some(
             header
                 .class
@@ -276,6 +271,18 @@ pub fn append(out: &mut Vec<u8>, mut header: Header, payload: &[u8]) -> bool {
         );
         header.payload_bytes = payload.len() as u32;
     }
+    Some(header)
+}
+
+/// Appends a whole frame (header, payload, zeros up to the class) to `out`.
+///
+/// The header's class and payload length are taken from `payload`; `header` supplies the rest.
+/// Returns false and appends nothing if the payload fits no class.
+#[must_use]
+pub fn append(out: &mut Vec<u8>, header: Header, payload: &[u8]) -> bool {
+    let Some(header) = fitted(header, payload) else {
+        return false;
+    };
     out.extend_from_slice(&header.encode());
     let end = out.len() + header.region_bytes();
     out.extend_from_slice(payload);

@@ -7,7 +7,7 @@
 
 mod frames;
 
-pub use frames::{Incoming, OpenError, Opener, Sealer};
+pub use frames::{Batch, Incoming, OpenError, Opener, Sealer};
 
 use minicbor::Decoder;
 use snow::HandshakeState;

@@ -61,20 +61,26 @@ impl Aead {
         ))
     }
 
+    /// Seals `text` where it lies and returns its tag.
+    pub(crate) fn seal(&self, nonce: [u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; TAG_BYTES] {
+        let tag = self.0.seal_in_place_separate_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(aad),
+            text,
+        );
+        // The only failure is a text beyond 64 GiB.
+        let tag = tag.ok();
+        tag.and_then(|tag| tag.as_ref().try_into().ok())
+            .unwrap_or_default()
+    }
+
     /// Seals `buffer[from..]` where it lies and appends the tag.
     pub(crate) fn seal_tail(&self, nonce: [u8; 12], aad: &[u8], buffer: &mut Vec<u8>, from: usize) {
         let Some(tail) = buffer.get_mut(from..) else {
             return;
         };
-        let tag = self.0.seal_in_place_separate_tag(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from(aad),
-            tail,
-        );
-        // The only failure is a text beyond 64 GiB.
-        if let Ok(tag) = tag {
-            buffer.extend_from_slice(tag.as_ref());
-        }
+        let tag = self.seal(nonce, aad, tail);
+        buffer.extend_from_slice(&tag);
     }
 
     /// Opens `sealed` where it lies and returns the clear part.
