@@ -6,6 +6,7 @@ mod open;
 pub(crate) use open::seal_one;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use packet::SizeClass;
@@ -23,7 +24,7 @@ use wallet::SecretCertificate;
 
 use crate::clock::now_ms;
 use crate::config::{FAIL_OVER_AFTER, REQUEST_TIMEOUT_PER_HOP};
-use crate::links::{LinkError, Links, Local, Reply, Request};
+use crate::links::{Asker, LinkError, Links, Local, Reply, Request};
 use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::observer::Sight;
@@ -182,6 +183,28 @@ impl Router {
         &self.freshness
     }
 
+    /// The link on which a packet from another goes straight on, and the hops left to it: if nothing is to be
+    /// done with it but that, and only one node can be its next.
+    pub(crate) fn passes_on(&self, header: &Header, packet: &[u8]) -> Option<(Asker, u8)> {
+        if header.stream || header.broadcast {
+            return None;
+        }
+        let arrival = Arrival {
+            origin: Origin::Link,
+            postage: Postage::Unpaid,
+            broadcast: false,
+            hops: header.hops.min(MAX_HOPS),
+        };
+        let decision = decide(packet::peek(packet), &arrival, &self.tables);
+        let Decision::Send { to, hops } = decision else {
+            return None;
+        };
+        let [only] = to.as_slice() else { return None };
+        let asker = self.links.at_hand(only)?;
+        self.metrics.count(name(&decision), packet.len());
+        Some((asker, hops))
+    }
+
     /// Decides where a packet goes, takes it there and brings back what was answered.
     pub(crate) async fn route(&self, arrived: Arrived) -> Reply {
         let peeked = packet::peek(&arrived.packet);
@@ -252,7 +275,7 @@ impl Router {
             hops,
         };
         let mut refusal = Refusal::Unreachable;
-        let end = Instant::now() + REQUEST_TIMEOUT_PER_HOP * (u32::from(hops) + 1);
+        let end = Instant::now() + patience(hops);
         let (mut next, mut request) = (to.iter(), Some(request));
         while let (Some(node), Some(asked)) = (next.next(), request.take()) {
             let mut patience = end.saturating_duration_since(Instant::now());
@@ -264,16 +287,16 @@ impl Router {
             match self.links.request(*node, asked, patience).await {
                 Ok(reply) => return reply,
                 Err(LinkError::Busy) => refusal = Refusal::Busy,
-                Err(
-                    LinkError::NoSuchNode
-                    | LinkError::Unreachable
-                    | LinkError::Lost
-                    | LinkError::TimedOut,
-                ) => {}
+                Err(LinkError::NoSuchNode | LinkError::Unreachable | LinkError::Lost) => {}
             }
         }
         refuse(refusal)
     }
+}
+
+/// How long a request may take that has so many hops left.
+pub(crate) fn patience(hops: u8) -> Duration {
+    REQUEST_TIMEOUT_PER_HOP * (u32::from(hops) + 1)
 }
 
 fn name(decision: &Decision) -> &'static str {

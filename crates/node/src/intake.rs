@@ -4,6 +4,7 @@
 //! else is tried as an exchange. What is none of these meets the site that the node pretends to be
 //! ([`site::SiteProfile`]), and learns nothing.
 
+mod alarm;
 mod exchange;
 mod patience;
 mod plain;
@@ -19,13 +20,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response};
+use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use protocol::answer::Refusal;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -35,6 +36,7 @@ use crate::config::{BODY_TIMEOUT, DRAIN_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, 
 use crate::forward::Router;
 use crate::links;
 use crate::observer::{Eyes, Sight};
+use alarm::Alarms;
 use patience::Patient;
 
 /// A body at most: a frame of the largest class, its header, and what an exchange adds.
@@ -112,12 +114,13 @@ impl Intake {
     async fn serve(self: &Arc<Self>, socket: TcpStream, from: SocketAddr, place: Place) {
         let _counted = Counted::new(self);
         let _slow_start = socket.set_nodelay(true);
+        let bodies = Alarms::default();
         let service = service_fn(|request| {
-            let (intake, place) = (Arc::clone(self), Arc::clone(&place));
-            async move { Ok::<_, Infallible>(intake.respond(request, from, place).await) }
+            let (intake, place, bodies) = (Arc::clone(self), Arc::clone(&place), bodies.clone());
+            async move { Ok::<_, Infallible>(intake.respond(request, from, place, &bodies).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(Alarms::default())
             .header_read_timeout(HEAD_TIMEOUT)
             .max_buf_size(64 * 1024)
             .serve_connection(TokioIo::new(Patient::new(socket, WRITE_TIMEOUT)), service)
@@ -125,6 +128,7 @@ impl Intake {
         tokio::pin!(connection);
         let shutdown = self.router.shutdown().clone();
         let ended = tokio::select! {
+            biased;
             ended = &mut connection => ended,
             () = shutdown.cancelled() => {
                 connection.as_mut().graceful_shutdown();
@@ -141,6 +145,7 @@ impl Intake {
         mut request: Request<Incoming>,
         from: SocketAddr,
         place: Place,
+        alarms: &Alarms,
     ) -> Response<Body> {
         if links::is_upgrade(&request) {
             return self.upgrade(&mut request, place);
@@ -154,7 +159,7 @@ impl Intake {
             .get(http::header::ACCEPT)
             .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"));
         // The room is held until the answer is there: so long may the body be.
-        match (self.bodies.read(request).await, plain) {
+        match (self.bodies.read(request, alarms).await, plain) {
             (Ok((body, _room)), true) => {
                 let message = &body;
                 self.eyes().see(Sight::Posted { by: from, message });
@@ -202,6 +207,7 @@ impl Bodies {
     async fn read(
         &self,
         request: Request<Incoming>,
+        alarms: &Alarms,
     ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
         // A client that does not say how long its body is takes as much room as it might need.
         let claimed = request.body().size_hint().upper();
@@ -219,13 +225,41 @@ impl Bodies {
                 _ => return Err(Refusal::Busy),
             }
         };
-        let collecting = Limited::new(request.into_body(), MAX_BODY_BYTES).collect();
-        match tokio::time::timeout(BODY_TIMEOUT, collecting).await {
-            Ok(Ok(body)) => Ok((body.to_bytes(), room)),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
-            _ => Err(Refusal::Malformed),
+        tokio::select! {
+            biased;
+            body = collect(request.into_body()) => body.map(|body| (body, room)),
+            () = alarms.after(BODY_TIMEOUT) => Err(Refusal::Malformed),
         }
     }
+}
+
+/// Reads a whole body of at most [`MAX_BODY_BYTES`]. One that comes in one piece, as those of the smallest class
+/// do, is not copied.
+async fn collect(mut body: Incoming) -> Result<Bytes, Refusal> {
+    let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
+    while !body.is_end_stream() {
+        let Some(frame) = body.frame().await else {
+            break;
+        };
+        // Trailers are nobody's business.
+        let Ok(piece) = frame.map_err(|_| Refusal::Malformed)?.into_data() else {
+            continue;
+        };
+        if first.len() + whole.len() + piece.len() > MAX_BODY_BYTES {
+            return Err(Refusal::TooLarge);
+        }
+        if first.is_empty() && whole.is_empty() {
+            first = piece;
+        } else {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&piece);
+        }
+    }
+    Ok(if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    })
 }
 
 /// One of the open connections, counted until it is dropped.

@@ -11,6 +11,7 @@ mod accept;
 mod dial;
 mod pipe;
 mod queue;
+mod transit;
 mod upgrade;
 
 pub(crate) use accept::accept;
@@ -32,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use crate::observer::Eyes;
 use crate::tables::Ledger;
-use dial::Asker;
+pub(crate) use dial::Asker;
 
 /// Links dialled at once; beyond that the request is refused as unreachable.
 const MAX_LINKS: usize = 4_096;
@@ -73,10 +74,8 @@ pub(crate) enum LinkError {
     Unreachable,
     #[error("the link's queue is full")]
     Busy,
-    #[error("the link broke before the answer came")]
+    #[error("the link broke before the answer came, or the answer did not come in time")]
     Lost,
-    #[error("no answer in time")]
-    TimedOut,
 }
 
 /// What a node needs to know of itself to make links.
@@ -146,6 +145,13 @@ impl Links {
     ) -> Result<Reply, LinkError> {
         let asker = self.asker(to).await?;
         asker.ask(request, patience).await
+    }
+
+    /// The link to a node, if it is up now.
+    pub(crate) fn at_hand(&self, to: &NodeId) -> Option<Asker> {
+        let peer = Arc::clone(self.peers.lock().get(to)?);
+        let dialling = peer.asker.try_lock().ok()?;
+        dialling.live.as_ref().filter(|a| a.is_usable()).cloned()
     }
 
     /// Takes a place for a link that `peer` dialled, if it does not keep too many.

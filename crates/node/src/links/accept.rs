@@ -20,10 +20,12 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Reply;
+use super::dial::Passage;
 use super::pipe::{Far, Frames, PipeError, read_handshake, write_frames, write_handshake};
 use super::queue::{NotQueued, Queue, queue, region_kib};
+use super::transit::Passing;
 use crate::config::DRAIN_TIMEOUT;
-use crate::forward::{Arrived, Router};
+use crate::forward::{Arrived, Router, patience};
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A stream's sender may not save up more credit than this.
@@ -56,18 +58,26 @@ pub(crate) enum AcceptError {
 #[error(transparent)]
 pub(crate) struct PipeErrorOf(#[from] PipeError);
 
-struct Request {
-    cancelled: CancellationToken,
-    credit: Arc<Credit>,
+#[derive(Debug)]
+enum Request {
+    /// A task works on it.
+    Task {
+        cancelled: CancellationToken,
+        credit: Arc<Credit>,
+    },
+    /// It went straight on to another link.
+    Passed(Passage),
 }
 
 /// What a stream may still send.
+#[derive(Debug)]
 struct Credit {
     bytes: AtomicI64,
     granted: Notify,
 }
 
-struct Serving {
+/// What the tasks of an accepted link share.
+pub(super) struct Serving {
     router: Arc<Router>,
     peer: NodeId,
     queue: Queue,
@@ -94,7 +104,7 @@ pub(crate) async fn accept(
         let mut frames = Frames::new(read_half, opener, BytesMut::new(), far.clone());
         // The first message can be a recorded one. A first frame can not: until it comes, the link takes
         // no room from the node that it claims to be of.
-        let first = frames.next().await.map_err(PipeErrorOf)?;
+        let first = frames.next().await.map_err(PipeErrorOf)?.detached();
         Ok::<_, AcceptError>((far, write_half, sealer, frames, first))
     };
     let (far, write_half, sealer, frames, first) = tokio::time::timeout(HANDSHAKE_TIMEOUT, begun)
@@ -102,7 +112,7 @@ pub(crate) async fn accept(
         .map_err(|_| AcceptError::Slow)??;
     let _place = router.links().admit(far.peer).ok_or(AcceptError::TooMany)?;
 
-    let (queue, queued) = queue();
+    let (queue, queued) = queue(far.clone());
     let serving = Arc::new(Serving {
         router: Arc::clone(&router),
         peer: far.peer,
@@ -114,9 +124,9 @@ pub(crate) async fn accept(
         over: CancellationToken::new(),
     });
     // Also if this future is dropped.
-    let over = serving.over.clone().drop_guard();
+    let over = Over(Arc::clone(&serving));
     let shutdown = router.shutdown().clone();
-    let mut writing = tokio::spawn(write_frames(write_half, sealer, queued, far, false));
+    let mut writing = tokio::spawn(write_frames(write_half, sealer, queued, false));
     let mut written = false;
     let ended = tokio::select! {
         biased;
@@ -188,18 +198,20 @@ impl Serving {
     }
 
     async fn serve(self: &Arc<Self>, frame: Incoming) -> Result<(), PipeError> {
-        let Incoming { header, payload } = frame;
+        let header = frame.header;
         match header.kind {
-            Kind::Packet => return self.begin(header, payload).await,
-            Kind::Cancel => {
-                // Its name is free once its task has ended.
-                if let Some(request) = self.requests.lock().get(&header.request) {
-                    request.cancelled.cancel();
+            Kind::Packet => {
+                if self.pass(&header, &frame.payload)? {
+                    return Ok(());
                 }
+                return self.begin(header, frame.detached().payload).await;
             }
+            Kind::Cancel => self.cancel(header.request),
             Kind::Credit => {
-                if let Some(request) = self.requests.lock().get(&header.request) {
-                    request.credit.grant(header.credit);
+                if let Some(Request::Task { credit, .. }) =
+                    self.requests.lock().get(&header.request)
+                {
+                    credit.grant(header.credit);
                 }
             }
             Kind::Ping => {
@@ -210,6 +222,55 @@ impl Serving {
             Kind::Answer | Kind::Item | Kind::Pong | Kind::GoAway => {}
         }
         Ok(())
+    }
+
+    /// Stops what works on a request. Its name is free once that has ended.
+    fn cancel(&self, request: u64) {
+        let passage = match self.requests.lock().get(&request) {
+            Some(Request::Task { cancelled, .. }) => return cancelled.cancel(),
+            Some(Request::Passed(passage)) => passage.clone(),
+            None => return,
+        };
+        passage.cancel();
+    }
+
+    /// Sends a packet straight on if all that takes is at hand; false if it needs a task.
+    fn pass(self: &Arc<Self>, header: &Header, packet: &[u8]) -> Result<bool, PipeError> {
+        let Some((asker, hops)) = self.router.passes_on(header, packet) else {
+            return Ok(false);
+        };
+        let Some(kib) = region_kib(packet) else {
+            return Ok(false);
+        };
+        if self.requests.lock().contains_key(&header.request) {
+            return Err(PipeError::Repeated);
+        }
+        // Without room the task that is not begun says so.
+        let Ok(one) = self.room.try_acquire() else {
+            return Ok(false);
+        };
+        let Ok(regions) = self.room_kib.try_acquire_many(kib) else {
+            return Ok(false);
+        };
+        (one.forget(), regions.forget());
+        let passage = asker.passage();
+        let passed = Request::Passed(passage.clone());
+        self.requests.lock().insert(header.request, passed);
+        let passing = Passing::new(Arc::clone(self), header.request, kib);
+        let onward = Header { hops, ..*header };
+        asker.pass(&passage, onward, packet, passing, patience(hops));
+        Ok(true)
+    }
+
+    /// A request that went straight on has its answer, or nobody waits for it.
+    pub(super) fn passed(&self, request: u64, kib: u32) {
+        self.requests.lock().remove(&request);
+        self.room.add_permits(1);
+        self.room_kib.add_permits(kib as usize);
+    }
+
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
     }
 
     async fn begin(self: &Arc<Self>, header: Header, payload: Bytes) -> Result<(), PipeError> {
@@ -226,7 +287,7 @@ impl Serving {
             bytes: AtomicI64::new(i64::from(INITIAL_CREDIT_BYTES)),
             granted: Notify::new(),
         });
-        let request = Request {
+        let request = Request::Task {
             cancelled: cancelled.clone(),
             credit: Arc::clone(&credit),
         };
@@ -299,6 +360,28 @@ impl Serving {
 
 fn closed(_: NotQueued) -> PipeError {
     PipeError::Closed
+}
+
+/// Ends every request of a link when dropped.
+struct Over(Arc<Serving>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.over.cancel();
+        let passed: Vec<Passage> = self
+            .0
+            .requests
+            .lock()
+            .values()
+            .filter_map(|request| match request {
+                Request::Passed(passage) => Some(passage.clone()),
+                Request::Task { .. } => None,
+            })
+            .collect();
+        for passage in passed {
+            passage.cancel();
+        }
+    }
 }
 
 /// A request's name, free again when its task ends, however it ends.

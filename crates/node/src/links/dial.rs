@@ -2,15 +2,16 @@
 
 mod waiting;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use ledger::NodeRecord;
 use parking_lot::Mutex;
+use protocol::answer::Refusal;
 use protocol::frame::{Header, Kind};
-use protocol::link::{Handshake, Incoming, MAX_LIFETIME_MS};
+use protocol::link::{Handshake, MAX_LIFETIME_MS};
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -20,12 +21,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::pipe::{Far, Frames, PipeError, read_handshake, write_frames, write_handshake};
 use super::queue::{NotQueued, Queue, queue, region_kib};
+use super::transit::Passing;
 use super::{LinkError, Local, Reply, Request, upgrade};
 use crate::metrics::Metrics;
-use waiting::Waiting;
+use waiting::{Asking, Kept, Waiting};
 
 /// A link near its end of life is replaced this long before.
 const RENEW_BEFORE: Duration = Duration::from_secs(600);
+/// How often requests are looked through for those that have waited too long: so much later than they may
+/// they get to know. A timer for each would cost more than all the rest of their waiting.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a dial failed.
 #[derive(Debug, Error)]
@@ -46,6 +51,7 @@ pub(super) enum DialError {
     Impostor,
 }
 
+#[derive(Debug)]
 struct Shared {
     queue: Queue,
     waiting: Mutex<Waiting>,
@@ -57,7 +63,7 @@ struct Shared {
 
 /// Asks over one link; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Asker(Arc<Shared>);
+pub(crate) struct Asker(Arc<Shared>);
 
 /// The host and port of an endpoint URL.
 pub(crate) fn authority(endpoint: &str) -> Option<String> {
@@ -98,7 +104,9 @@ pub(super) async fn dial(
         return Err(DialError::Impostor);
     }
 
-    let (queue, queued) = queue();
+    let (peer, eyes) = (node.address, local.eyes.clone());
+    let far = Far { peer, eyes };
+    let (queue, queued) = queue(far.clone());
     let lifetime = Duration::from_millis(MAX_LIFETIME_MS);
     let shared = Arc::new(Shared {
         queue,
@@ -108,8 +116,6 @@ pub(super) async fn dial(
         renew_at: Instant::now() + lifetime.saturating_sub(RENEW_BEFORE),
     });
     let (read_half, write_half) = socket.into_split();
-    let (peer, eyes) = (node.address, local.eyes.clone());
-    let far = Far { peer, eyes };
     metrics.links_out.inc();
     let (reader, metrics, stop) = (Arc::downgrade(&shared), Arc::clone(metrics), stop.clone());
     tokio::spawn(async move {
@@ -119,15 +125,19 @@ pub(super) async fn dial(
             () = stop.cancelled() => Ok(()),
             // Streams that are left on it begin anew on its successor.
             () = tokio::time::sleep(lifetime) => Ok(()),
-            ended = write_frames(write_half, sealer, queued, far.clone(), true) => ended,
+            ended = write_frames(write_half, sealer, queued, true) => ended,
             ended = read(Frames::new(read_half, opener, BytesMut::new(), far), &reader) => ended,
+            () = expire(&reader) => Ok(()),
         };
         if let Err(error) = ended {
             tracing::debug!(target: "node::links", %error, "a dialled link ended");
         }
         if let Some(shared) = reader.upgrade() {
             shared.usable.store(false, Ordering::Release);
-            shared.waiting.lock().clear();
+            let waited = shared.waiting.lock().clear();
+            for passing in waited {
+                passing.refuse(Refusal::Unreachable);
+            }
         }
         metrics.links_out.dec();
     });
@@ -173,31 +183,57 @@ async fn upgrade(node: &NodeRecord) -> Result<TcpStream, DialError> {
 /// full queue keeps answers from those who wait for them.
 async fn read(
     mut frames: Frames<tokio::net::tcp::OwnedReadHalf>,
-    shared: &std::sync::Weak<Shared>,
+    shared: &Weak<Shared>,
 ) -> Result<(), PipeError> {
     loop {
-        let Incoming { header, payload } = frames.next().await?;
+        let frame = frames.next().await?;
+        let header = frame.header;
         let Some(shared) = shared.upgrade() else {
             return Ok(());
         };
         match header.kind {
-            Kind::Answer => shared.waiting.lock().answer(header.request, payload),
+            Kind::Answer => {
+                let asking = shared.waiting.lock().take(header.request);
+                if let Some(asking) = asking {
+                    asking.answer(frame);
+                }
+            }
             Kind::Item => {
-                // Nobody reads, or the far end sent more than it was granted: that stream is over.
+                let item = frame.detached().payload;
                 let kept = shared
                     .waiting
                     .lock()
-                    .item(header.request, payload, header.last);
-                if !kept {
-                    shared
-                        .queue
-                        .insist(Header::control(Kind::Cancel, header.request));
+                    .item(header.request, item, header.last);
+                if let Kept::Unasked(passing) = kept {
+                    passing.refuse(Refusal::Failed);
+                } else if matches!(kept, Kept::Yes) {
+                    continue;
                 }
+                shared
+                    .queue
+                    .insist(Header::control(Kind::Cancel, header.request));
             }
             Kind::GoAway => shared.usable.store(false, Ordering::Release),
             Kind::Pong => {}
             // An acceptor has nothing to ask here.
             Kind::Packet | Kind::Credit | Kind::Cancel | Kind::Ping => {}
+        }
+    }
+}
+
+/// Ends the waiting of requests that got no answer in time; does so as long as it is polled.
+async fn expire(shared: &Weak<Shared>) {
+    loop {
+        tokio::time::sleep(EXPIRE_EVERY).await;
+        let Some(shared) = shared.upgrade() else {
+            return std::future::pending().await;
+        };
+        let expired = shared.waiting.lock().expired(Instant::now());
+        for (request, asking) in expired {
+            shared.queue.insist(Header::control(Kind::Cancel, request));
+            if let Asking::Link(passing) = asking {
+                passing.refuse(Refusal::Unreachable);
+            }
         }
     }
 }
@@ -210,10 +246,31 @@ struct Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        if self.shared.waiting.lock().remove(self.request) {
-            self.shared
-                .queue
-                .insist(Header::control(Kind::Cancel, self.request));
+        self.shared.cancel(self.request);
+    }
+}
+
+impl Shared {
+    fn cancel(&self, request: u64) {
+        let waited = self.waiting.lock().take(request);
+        if waited.is_some() {
+            self.queue.insist(Header::control(Kind::Cancel, request));
+        }
+    }
+}
+
+/// A request of another link, under the number that it has on this one.
+#[derive(Debug, Clone)]
+pub(super) struct Passage {
+    link: Weak<Shared>,
+    request: u64,
+}
+
+impl Passage {
+    /// Tells the far end that nobody waits, unless the answer came.
+    pub(super) fn cancel(&self) {
+        if let Some(link) = self.link.upgrade() {
+            link.cancel(self.request);
         }
     }
 }
@@ -223,6 +280,46 @@ impl Asker {
         self.0.usable.load(Ordering::Acquire)
             && !self.0.queue.has_ended()
             && Instant::now() < self.0.renew_at
+    }
+
+    /// A number for a request of another link.
+    pub(super) fn passage(&self) -> Passage {
+        Passage {
+            link: Arc::downgrade(&self.0),
+            request: self.0.next.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+
+    /// Sends a request of another link on, which gets its answer within `patience`; no task waits for it.
+    pub(super) fn pass(
+        &self,
+        passage: &Passage,
+        header: Header,
+        packet: &[u8],
+        passing: Passing,
+        patience: Duration,
+    ) {
+        let request = passage.request;
+        let now = Instant::now();
+        let begun = self
+            .0
+            .waiting
+            .lock()
+            .begin_for(passing, request, now, patience);
+        if let Err(passing) = begun {
+            return passing.refuse(Refusal::Busy);
+        }
+        let Err(error) = self.0.queue.offer(Header { request, ..header }, packet) else {
+            return;
+        };
+        // Unless the link has ended meanwhile and said so.
+        let waited = self.0.waiting.lock().take(request);
+        if let Some(Asking::Link(passing)) = waited {
+            passing.refuse(match error {
+                NotQueued::Ended => Refusal::Unreachable,
+                NotQueued::Full | NotQueued::TooLarge => Refusal::Busy,
+            });
+        }
     }
 
     /// Sends a request and waits for `patience` at most.
@@ -243,10 +340,10 @@ impl Asker {
             .0
             .waiting
             .lock()
-            .begin(request, Instant::now())
+            .begin(request, Instant::now(), patience)
             .ok_or(LinkError::Busy)?;
-        if let Err(error) = self.0.queue.offer(header, ask.packet) {
-            self.0.waiting.lock().remove(request);
+        if let Err(error) = self.0.queue.offer(header, &ask.packet) {
+            let _unanswered = self.0.waiting.lock().take(request);
             return Err(match error {
                 NotQueued::Ended => LinkError::Lost,
                 NotQueued::Full | NotQueued::TooLarge => LinkError::Busy,
@@ -256,11 +353,10 @@ impl Asker {
             shared: Arc::clone(&self.0),
             request,
         };
-        match tokio::time::timeout(patience, answer).await {
-            Ok(Ok(Reply::Stream(items))) => Ok(Reply::Stream(granting(asked, items))),
-            Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(_)) => Err(LinkError::Lost),
-            Err(_) => Err(LinkError::TimedOut),
+        match answer.await {
+            Ok(Reply::Stream(items)) => Ok(Reply::Stream(granting(asked, items))),
+            Ok(reply) => Ok(reply),
+            Err(_) => Err(LinkError::Lost),
         }
     }
 }

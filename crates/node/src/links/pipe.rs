@@ -5,24 +5,24 @@ use std::time::Duration;
 use bytes::BytesMut;
 use protocol::NodeId;
 use protocol::frame::{Header, Kind};
-use protocol::link::{Incoming, Opener, Sealer};
+use protocol::link::{Batch, Incoming, Opener, Sealer};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::queue::Outgoing;
+use super::queue::Queued;
 use crate::observer::{Eyes, Sight};
 
-/// The writer seals as soon as this much waits; small enough to stay in a core's cache.
-const BATCH_BYTES: usize = 64 * 1024;
+/// The writer seals this much at once; small enough to stay in a core's cache.
+const WRITE_BYTES: usize = 128 * 1024;
 /// A dialer asks for a sign of life this often.
 pub(super) const PING_EVERY: Duration = Duration::from_secs(15);
 /// A link on which nothing came for this long is dead.
 const SILENCE_MOST: Duration = Duration::from_secs(45);
 /// A peer that takes nothing for this long is dead.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(45);
-const READ_BYTES: usize = 64 * 1024;
+/// Room to read into: two of the largest records.
+const READ_BYTES: usize = 128 * 1024;
 
 /// Why a link ended.
 #[derive(Debug, Error)]
@@ -46,59 +46,57 @@ pub(super) struct Far {
     pub(super) eyes: Eyes,
 }
 
+impl Far {
+    /// Tells of a frame that is about to go.
+    #[inline]
+    pub(super) fn sends(&self, header: Header, payload: &[u8]) {
+        self.eyes.see(Sight::LinkOut {
+            peer: self.peer,
+            header,
+            payload,
+        });
+    }
+}
+
 /// Writes queued frames, as many as are at hand in one go, until the queue closes. With `ping`, a sign
 /// of life is asked for at once (it proves to the acceptor that the link is no replay) and ever again.
 pub(super) async fn write_frames(
     mut socket: impl AsyncWrite + Unpin,
     mut sealer: Sealer,
-    mut queue: mpsc::Receiver<Outgoing>,
-    far: Far,
+    mut queue: Queued,
     ping: bool,
 ) -> Result<(), PipeError> {
-    let mut wire = Vec::with_capacity(BATCH_BYTES + 4096);
-    let mut next_ping = Instant::now();
+    let mut batch = Batch::default();
+    let next_ping = tokio::time::sleep(Duration::ZERO);
+    tokio::pin!(next_ping);
     loop {
-        let first = tokio::select! {
+        let mut kib = tokio::select! {
             biased;
-            frame = queue.recv() => match frame {
-                Some(frame) => frame,
+            taken = queue.next(&mut batch) => match taken {
+                Some(kib) => kib,
                 None => break,
             },
-            () = tokio::time::sleep_until(next_ping), if ping => {
-                next_ping = Instant::now() + PING_EVERY;
-                Outgoing::control(Header::control(Kind::Ping, 0))
+            () = next_ping.as_mut(), if ping => {
+                next_ping.as_mut().reset(Instant::now() + PING_EVERY);
+                queue.add(&mut batch, Header::control(Kind::Ping, 0));
+                0
             }
         };
-        push(&mut sealer, &first, &far);
-        while sealer.pending_bytes() < BATCH_BYTES {
-            match queue.try_recv() {
-                Ok(frame) => push(&mut sealer, &frame, &far),
-                Err(_) => break,
+        while let Some(records) = sealer.seal_next(&mut batch, WRITE_BYTES) {
+            match tokio::time::timeout(WRITE_TIMEOUT, socket.write_all(records)).await {
+                Ok(written) => written?,
+                Err(_) => return Err(PipeError::Silent),
             }
+            // Regions are rounded down, so some is left for the end.
+            let written = kib.min((records.len() / 1024) as u32);
+            queue.give_back(written);
+            kib -= written;
         }
-        wire.clear();
-        sealer.flush(&mut wire);
-        match tokio::time::timeout(WRITE_TIMEOUT, socket.write_all(&wire)).await {
-            Ok(written) => written?,
-            Err(_) => return Err(PipeError::Silent),
-        }
-        if wire.capacity() > 4 * BATCH_BYTES {
-            wire = Vec::with_capacity(BATCH_BYTES + 4096);
-        }
+        queue.give_back(kib);
+        batch.clear();
     }
     socket.shutdown().await?;
     Ok(())
-}
-
-fn push(sealer: &mut Sealer, frame: &Outgoing, far: &Far) {
-    far.eyes.see(Sight::LinkOut {
-        peer: far.peer,
-        header: frame.header,
-        payload: &frame.payload,
-    });
-    // Everything queued was checked to fit a class when it was made.
-    let fits = sealer.push(frame.header, &frame.payload);
-    debug_assert!(fits, "a frame beyond the largest class was queued");
 }
 
 /// Reads frames one by one.
@@ -120,7 +118,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
-    /// The next frame.
+    /// The next frame, whose payload shares the memory that the socket is read into: what is kept must be
+    /// [`Incoming::detached`], and what is not must be gone when the next one is asked for.
     pub(super) async fn next(&mut self) -> Result<Incoming, PipeError> {
         let frame = self.read().await?;
         self.far.eyes.see(Sight::LinkIn {
@@ -133,11 +132,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     async fn read(&mut self) -> Result<Incoming, PipeError> {
         loop {
-            if let Some(frame) = self.opener.next_frame()? {
-                return Ok(frame);
-            }
-            self.opener.feed(&mut self.wire)?;
-            if let Some(frame) = self.opener.next_frame()? {
+            if let Some(frame) = self.opener.next_of(&mut self.wire)? {
                 return Ok(frame);
             }
             self.wire.reserve(READ_BYTES);

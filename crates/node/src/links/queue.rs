@@ -1,25 +1,25 @@
-//! What waits for a link's writer: bounded in frames and in bytes.
+//! What waits for a link's writer: bounded in bytes, written once where it will be sealed.
+//!
+//! Whoever has a frame for the link lays it out in the batch that waits; the writer takes the whole batch and
+//! leaves an empty one. So a frame is copied once, and as many go into one write as came meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use packet::SizeClass;
+use parking_lot::Mutex;
 use protocol::frame::Header;
+use protocol::link::Batch;
 use thiserror::Error;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 
-/// Frames that wait for a link's writer at most.
-const QUEUE_FRAMES: usize = 1_024;
-/// Regions that wait for it at most, in KiB: sixteen of the largest, a tenth of a second at gigabit speed.
+use super::pipe::Far;
+
+/// Regions that wait for a link's writer at most, in KiB: sixteen of the largest, a tenth of a second at
+/// gigabit speed. A frame without a region counts as [`CONTROL_KIB`].
 const QUEUE_KIB: usize = 16 * 1_024;
-
-/// A frame for the writer.
-#[derive(Debug)]
-pub(super) struct Outgoing {
-    pub(super) header: Header,
-    pub(super) payload: Bytes,
-    _room: Option<OwnedSemaphorePermit>,
-}
+const CONTROL_KIB: u32 = 1;
 
 /// Why a frame was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -32,18 +32,44 @@ pub(super) enum NotQueued {
     TooLarge,
 }
 
-/// The sending end of a link's queue; cheap to clone.
+/// The sending end of a link's queue; cheap to clone. The writer ends with the last of them.
 #[derive(Debug, Clone)]
-pub(super) struct Queue {
-    frames: mpsc::Sender<Outgoing>,
-    room: Arc<Semaphore>,
+pub(super) struct Queue(Arc<SendingEnd>);
+
+#[derive(Debug)]
+struct SendingEnd(Arc<Lane>);
+
+/// The writer's end.
+#[derive(Debug)]
+pub(super) struct Queued(Arc<Lane>);
+
+#[derive(Debug)]
+struct Lane {
+    far: Far,
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+    /// Room in KiB; closed when the writer ends.
+    room: Semaphore,
+    /// Nobody is left who could send.
+    over: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    batch: Batch,
+    kib: u32,
 }
 
 /// A queue and what its writer takes from.
-pub(super) fn queue() -> (Queue, mpsc::Receiver<Outgoing>) {
-    let (frames, queued) = mpsc::channel(QUEUE_FRAMES);
-    let room = Arc::new(Semaphore::new(QUEUE_KIB));
-    (Queue { frames, room }, queued)
+pub(super) fn queue(far: Far) -> (Queue, Queued) {
+    let lane = Arc::new(Lane {
+        far,
+        waiting: Mutex::default(),
+        filled: Notify::new(),
+        room: Semaphore::new(QUEUE_KIB),
+        over: AtomicBool::new(false),
+    });
+    (Queue(Arc::new(SendingEnd(Arc::clone(&lane)))), Queued(lane))
 }
 
 /// The KiB that a payload's region takes.
@@ -52,26 +78,52 @@ pub(super) fn region_kib(payload: &[u8]) -> Option<u32> {
     u32::try_from(class.frame_bytes() / 1024).ok()
 }
 
+impl Lane {
+    /// Takes room at once.
+    fn take(&self, kib: u32) -> Result<(), NotQueued> {
+        match self.room.try_acquire_many(kib) {
+            Ok(room) => room.forget(),
+            Err(_) if self.room.is_closed() => return Err(NotQueued::Ended),
+            Err(_) => return Err(NotQueued::Full),
+        }
+        Ok(())
+    }
+
+    async fn wait_for(&self, kib: u32) -> Result<(), NotQueued> {
+        // When the writer ends, the room is closed: nobody waits for ever.
+        let room = self.room.acquire_many(kib).await;
+        room.map(|room| room.forget()).map_err(|_| NotQueued::Ended)
+    }
+
+    /// Lays out a frame whose room was taken.
+    fn push(&self, header: Header, payload: &[u8], kib: u32) {
+        self.far.sends(header, payload);
+        let was_empty = {
+            let mut waiting = self.waiting.lock();
+            let was_empty = waiting.batch.is_empty();
+            // Room is only taken for what fits a class.
+            let fits = waiting.batch.push(header, payload);
+            debug_assert!(fits, "a frame beyond the largest class was queued");
+            waiting.kib += kib;
+            was_empty
+        };
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+}
+
 impl Queue {
     pub(super) fn has_ended(&self) -> bool {
-        self.frames.is_closed()
+        self.0.0.room.is_closed()
     }
 
     /// Queues a frame with a payload, or says at once that there is no room.
-    pub(super) fn offer(&self, header: Header, payload: Bytes) -> Result<(), NotQueued> {
-        let kib = region_kib(&payload).ok_or(NotQueued::TooLarge)?;
-        let room = Arc::clone(&self.room)
-            .try_acquire_many_owned(kib)
-            .map_err(|_| NotQueued::Full)?;
-        let frame = Outgoing {
-            header,
-            payload,
-            _room: Some(room),
-        };
-        self.frames.try_send(frame).map_err(|e| match e {
-            mpsc::error::TrySendError::Full(_) => NotQueued::Full,
-            mpsc::error::TrySendError::Closed(_) => NotQueued::Ended,
-        })
+    pub(super) fn offer(&self, header: Header, payload: &[u8]) -> Result<(), NotQueued> {
+        let kib = region_kib(payload).ok_or(NotQueued::TooLarge)?;
+        self.0.0.take(kib)?;
+        self.0.0.push(header, payload, kib);
+        Ok(())
     }
 
     /// Queues a frame with a payload as soon as there is room.
@@ -80,25 +132,16 @@ impl Queue {
     /// Dropping the future queues nothing.
     pub(super) async fn put(&self, header: Header, payload: Bytes) -> Result<(), NotQueued> {
         let kib = region_kib(&payload).ok_or(NotQueued::TooLarge)?;
-        // When the writer ends, what was queued is dropped and its room comes back: nobody waits for ever.
-        let room = Arc::clone(&self.room)
-            .acquire_many_owned(kib)
-            .await
-            .map_err(|_| NotQueued::Ended)?;
-        let frame = Outgoing {
-            header,
-            payload,
-            _room: Some(room),
-        };
-        self.frames.send(frame).await.map_err(|_| NotQueued::Ended)
+        self.0.0.wait_for(kib).await?;
+        self.0.0.push(header, &payload, kib);
+        Ok(())
     }
 
     /// Queues a frame without a region as soon as there is room.
     pub(super) async fn put_control(&self, header: Header) -> Result<(), NotQueued> {
-        self.frames
-            .send(Outgoing::control(header))
-            .await
-            .map_err(|_| NotQueued::Ended)
+        self.0.0.wait_for(CONTROL_KIB).await?;
+        self.0.0.push(header, &[], CONTROL_KIB);
+        Ok(())
     }
 
     /// Queues a frame without a region, by a task of its own where there is no room now.
@@ -106,32 +149,99 @@ impl Queue {
     /// For what must not be lost and is said once for each request, so that the tasks are bounded as the
     /// requests are.
     pub(super) fn insist(&self, header: Header) {
-        if let Err(mpsc::error::TrySendError::Full(frame)) =
-            self.frames.try_send(Outgoing::control(header))
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let frames = self.frames.clone();
+        match self.0.0.take(CONTROL_KIB) {
+            Ok(()) => self.0.0.push(header, &[], CONTROL_KIB),
+            Err(NotQueued::Full) => self.later(header, None),
+            Err(_) => {}
+        }
+    }
+
+    /// Queues an answer, by a task of its own where there is no room now. Bounded as [`Self::insist`].
+    pub(super) fn insist_on_answer(&self, header: Header, payload: &[u8]) {
+        if self.offer(header, payload) == Err(NotQueued::Full) {
+            self.later(header, Some(Bytes::copy_from_slice(payload)));
+        }
+    }
+
+    fn later(&self, header: Header, payload: Option<Bytes>) {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let queue = self.clone();
             runtime.spawn(async move {
-                let _ended = frames.send(frame).await;
+                let _ended = match payload {
+                    Some(payload) => queue.put(header, payload).await,
+                    None => queue.put_control(header).await,
+                };
             });
         }
     }
 }
 
-impl Outgoing {
-    pub(super) fn control(header: Header) -> Self {
-        Self {
-            header,
-            payload: Bytes::new(),
-            _room: None,
+impl Drop for SendingEnd {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Release);
+        self.0.filled.notify_one();
+    }
+}
+
+impl Queued {
+    /// Takes all that waits, in exchange for an empty batch, and returns its KiB, which take room until
+    /// [`Self::give_back`]; `None` once nothing can come any more.
+    ///
+    /// # Cancel safety
+    /// Dropping the future takes nothing.
+    pub(super) async fn next(&mut self, batch: &mut Batch) -> Option<u32> {
+        loop {
+            let over = self.0.over.load(Ordering::Acquire);
+            {
+                let mut waiting = self.0.waiting.lock();
+                if !waiting.batch.is_empty() {
+                    std::mem::swap(&mut waiting.batch, batch);
+                    return Some(std::mem::take(&mut waiting.kib));
+                }
+            }
+            if over {
+                return None;
+            }
+            self.0.filled.notified().await;
+            // Whoever else is ready now goes first, so that its frames go with this one: a write costs far
+            // more than what it carries.
+            tokio::task::yield_now().await;
         }
+    }
+
+    /// Lays out a frame without a region, of the writer's own, beside what it has taken.
+    pub(super) fn add(&self, batch: &mut Batch, header: Header) {
+        self.0.far.sends(header, &[]);
+        let fits = batch.push(header, &[]);
+        debug_assert!(fits, "a frame without a payload");
+    }
+
+    /// Makes room again.
+    pub(super) fn give_back(&mut self, kib: u32) {
+        self.0.room.add_permits(kib as usize);
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.0.room.close();
+        *self.0.waiting.lock() = Waiting::default();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observer::Eyes;
+    use protocol::NodeId;
     use protocol::frame::Kind;
+
+    fn far() -> Far {
+        Far {
+            peer: NodeId::from_bytes([7; 20]),
+            eyes: Eyes::default(),
+        }
+    }
 
     fn large() -> (Header, Bytes) {
         (Header::packet(SizeClass::M1, 0), vec![7; 1 << 20].into())
@@ -139,44 +249,52 @@ mod tests {
 
     #[tokio::test]
     async fn queue_refuses_what_would_take_more_bytes_than_it_may_hold() {
-        let (queue, mut queued) = queue();
+        let (queue, mut queued) = queue(far());
         let (header, payload) = large();
         for _ in 0..QUEUE_KIB / 1024 {
-            assert_eq!(queue.offer(header, payload.clone()), Ok(()));
+            assert_eq!(queue.offer(header, &payload), Ok(()));
         }
-        assert_eq!(queue.offer(header, payload.clone()), Err(NotQueued::Full));
-        // Control frames still pass, and a frame that was taken makes room.
-        queue.insist(Header::control(Kind::Cancel, 1));
-        drop(queued.recv().await);
-        assert_eq!(queue.offer(header, payload), Ok(()));
+        assert_eq!(queue.offer(header, &payload), Err(NotQueued::Full));
+        // What was taken makes room only once it is written.
+        let mut batch = Batch::default();
+        let kib = queued.next(&mut batch).await.unwrap();
+        assert_eq!((kib as usize, batch.wire_bytes() >> 20), (QUEUE_KIB, 16));
+        assert_eq!(queue.offer(header, &payload), Err(NotQueued::Full));
+        queued.give_back(kib);
+        assert_eq!(queue.offer(header, &payload), Ok(()));
     }
 
     #[tokio::test]
-    async fn insisted_frame_comes_though_the_queue_was_full_of_frames() {
-        let (queue, mut queued) = queue();
-        for n in 0..QUEUE_FRAMES as u64 {
-            queue
-                .put_control(Header::control(Kind::Ping, n))
-                .await
-                .unwrap();
-        }
-        queue.insist(Header::control(Kind::Cancel, 9_999));
+    async fn insisted_frames_come_though_the_queue_was_full() {
+        let (queue, mut queued) = queue(far());
+        let (header, payload) = large();
+        while queue.offer(header, &payload).is_ok() {}
+        queue.insist(Header::control(Kind::Cancel, 1));
+        queue.insist_on_answer(Header::answer(2, SizeClass::K4, 0), b"answer");
         drop(queue);
-        let mut last = None;
-        while let Some(frame) = queued.recv().await {
-            last = Some(frame.header.request);
+        let (mut batch, mut bytes) = (Batch::default(), Vec::new());
+        while let Some(kib) = queued.next(&mut batch).await {
+            bytes.push(batch.wire_bytes());
+            batch.clear();
+            queued.give_back(kib);
         }
-        assert_eq!(last, Some(9_999));
+        let late: usize = bytes.iter().skip(1).sum();
+        assert!((64 + 4_160..64 + 4_160 + 100).contains(&late), "{bytes:?}");
     }
 
     #[tokio::test]
     async fn waiting_for_room_ends_with_the_writer() {
-        let (queue, queued) = queue();
+        let (queue, queued) = queue(far());
         let (header, payload) = large();
-        while queue.offer(header, payload.clone()).is_ok() {}
-        let waiting = tokio::spawn(async move { queue.put(header, payload).await });
+        while queue.offer(header, &payload).is_ok() {}
+        let waiting = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.put(header, payload).await }
+        });
         tokio::task::yield_now().await;
         drop(queued);
         assert_eq!(waiting.await.unwrap(), Err(NotQueued::Ended));
+        assert_eq!(queue.offer(header, b"x"), Err(NotQueued::Ended));
+        assert!(queue.has_ended());
     }
 }

@@ -1,13 +1,15 @@
 //! Who waits for what on one link.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use protocol::link::Incoming;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::links::Reply;
+use crate::links::transit::Passing;
 
 /// Requests that wait for their answer at most.
 const MAX_ASKED: usize = 4_096;
@@ -25,69 +27,175 @@ const MAX_STREAMS: usize = 65_536;
 /// Requests without an answer, and streams under way, by the number of their request.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    asked: BTreeMap<u64, (Instant, oneshot::Sender<Reply>)>,
+    asked: HashMap<u64, Asked>,
     streams: HashMap<u64, mpsc::Sender<Bytes>>,
+    /// Until then not more than [`MAX_OVERDUE`] can be overdue: whatever comes and goes, that many of the
+    /// oldest are younger.
+    at_ease_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    since: Instant,
+    until: Instant,
+    by: Asker,
+}
+
+/// Who waits for an answer.
+#[derive(Debug)]
+enum Asker {
+    Task(oneshot::Sender<Reply>),
+    Link(Passing),
+}
+
+/// Who gets an answer.
+#[derive(Debug)]
+pub(super) enum Asking {
+    Task(oneshot::Sender<Reply>),
+    Link(Passing),
+    /// The last of a stream may be an answer, if the far end refuses midway.
+    Stream(mpsc::Sender<Bytes>),
+}
+
+/// What became of an item.
+#[derive(Debug)]
+pub(super) enum Kept {
+    /// It has gone where it belongs, or the far end knows that nobody reads.
+    Yes,
+    /// Nobody reads it, or it is more than was granted: the far end has to be told.
+    No,
+    /// Who asked wanted no stream.
+    Unasked(Passing),
+}
+
+impl Asking {
+    /// Gives the answer to who waits for it; it ends a stream.
+    pub(super) fn answer(self, frame: Incoming) {
+        match self {
+            Self::Task(asker) => {
+                let _gone = asker.send(Reply::Answer(frame.detached().payload));
+            }
+            Self::Link(passing) => passing.answer(&frame.payload),
+            Self::Stream(items) => {
+                let _gone = items.try_send(frame.detached().payload);
+            }
+        }
+    }
 }
 
 impl Waiting {
-    /// Begins to wait for the answer to `request`, a number above all before; `None` if too many wait.
-    pub(super) fn begin(&mut self, request: u64, now: Instant) -> Option<oneshot::Receiver<Reply>> {
-        // Numbers rise with time, so the first are the oldest.
-        let owes_much = self
-            .asked
-            .values()
-            .nth(MAX_OVERDUE)
-            .is_some_and(|(since, _)| now.saturating_duration_since(*since) > OVERDUE);
-        if owes_much || self.asked.len() >= MAX_ASKED {
+    /// Begins to wait for the answer to `request`, for `patience` at most; `None` if too many wait.
+    pub(super) fn begin(
+        &mut self,
+        request: u64,
+        now: Instant,
+        patience: Duration,
+    ) -> Option<oneshot::Receiver<Reply>> {
+        if !self.has_room(now) {
             return None;
         }
         let (asker, answer) = oneshot::channel();
-        self.asked.insert(request, (now, asker));
+        self.insert(request, now, patience, Asker::Task(asker));
         Some(answer)
     }
 
-    /// Gives an answer to who waits for it; it ends a stream.
-    pub(super) fn answer(&mut self, request: u64, answer: Bytes) {
-        if let Some((_, asker)) = self.asked.remove(&request) {
-            let _gone = asker.send(Reply::Answer(answer));
-        } else if let Some(items) = self.streams.remove(&request) {
-            // The last of a stream may be an answer, if the far end refuses midway.
-            let _gone = items.try_send(answer);
+    /// Begins to wait on behalf of another link; gives the request back if too many wait.
+    pub(super) fn begin_for(
+        &mut self,
+        passing: Passing,
+        request: u64,
+        now: Instant,
+        patience: Duration,
+    ) -> Result<(), Passing> {
+        if !self.has_room(now) {
+            return Err(passing);
         }
+        self.insert(request, now, patience, Asker::Link(passing));
+        Ok(())
     }
 
-    /// Gives an item to the stream's reader; false if the far end has to be told that there is none.
-    pub(super) fn item(&mut self, request: u64, item: Bytes, last: bool) -> bool {
-        if let Some((_, asker)) = self.asked.remove(&request) {
-            let (items, reader) = mpsc::channel(STREAM_ITEMS);
-            let _first = items.try_send(item);
-            let is_read =
-                self.streams.len() < MAX_STREAMS && asker.send(Reply::Stream(reader)).is_ok();
-            if is_read && !last {
-                self.streams.insert(request, items);
+    fn insert(&mut self, request: u64, now: Instant, patience: Duration, by: Asker) {
+        let (since, until) = (now, now + patience);
+        self.asked.insert(request, Asked { since, until, by });
+    }
+
+    fn has_room(&mut self, now: Instant) -> bool {
+        if self.asked.len() <= MAX_OVERDUE || self.at_ease_until.is_some_and(|until| now <= until) {
+            return self.asked.len() < MAX_ASKED;
+        }
+        let mut since: Vec<Instant> = self.asked.values().map(|asked| asked.since).collect();
+        let (_, decisive, _) = since.select_nth_unstable(MAX_OVERDUE);
+        let until = *decisive + OVERDUE;
+        self.at_ease_until = Some(until);
+        now <= until && self.asked.len() < MAX_ASKED
+    }
+
+    /// Takes out who waits for the answer to `request`.
+    pub(super) fn take(&mut self, request: u64) -> Option<Asking> {
+        if let Some(asked) = self.asked.remove(&request) {
+            return Some(match asked.by {
+                Asker::Task(asker) => Asking::Task(asker),
+                Asker::Link(passing) => Asking::Link(passing),
+            });
+        }
+        self.streams.remove(&request).map(Asking::Stream)
+    }
+
+    /// Gives an item to the stream's reader.
+    pub(super) fn item(&mut self, request: u64, item: Bytes, last: bool) -> Kept {
+        match self.asked.remove(&request).map(|asked| asked.by) {
+            Some(Asker::Link(passing)) => return Kept::Unasked(passing),
+            Some(Asker::Task(asker)) => {
+                let (items, reader) = mpsc::channel(STREAM_ITEMS);
+                let _first = items.try_send(item);
+                let is_read =
+                    self.streams.len() < MAX_STREAMS && asker.send(Reply::Stream(reader)).is_ok();
+                if is_read && !last {
+                    self.streams.insert(request, items);
+                }
+                return Kept::of(is_read || last);
             }
-            return is_read || last;
+            None => {}
         }
         let Some(items) = self.streams.get(&request) else {
             // Cancelled, and the far end has been told.
-            return true;
+            return Kept::Yes;
         };
         let sent = items.try_send(item).is_ok();
         if !sent || last {
             self.streams.remove(&request);
         }
-        sent || last
+        Kept::of(sent || last)
     }
 
-    /// Stops waiting; says whether there was something to wait for.
-    pub(super) fn remove(&mut self, request: u64) -> bool {
-        self.asked.remove(&request).is_some() || self.streams.remove(&request).is_some()
+    /// Takes out what has waited for as long as it may: tasks learn it when what is returned is dropped.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<(u64, Asking)> {
+        let late: Vec<u64> = self
+            .asked
+            .iter()
+            .filter_map(|(request, asked)| (asked.until < now).then_some(*request))
+            .collect();
+        late.into_iter()
+            .filter_map(|request| Some((request, self.take(request)?)))
+            .collect()
     }
 
-    /// The link has ended: whoever waits learns it.
-    pub(super) fn clear(&mut self) {
-        self.asked.clear();
+    /// The link has ended: tasks that wait learn it, and who waits on behalf of other links is returned.
+    pub(super) fn clear(&mut self) -> Vec<Passing> {
         self.streams.clear();
+        let asked = self.asked.drain();
+        asked
+            .filter_map(|(_, asked)| match asked.by {
+                Asker::Link(passing) => Some(passing),
+                Asker::Task(_) => None,
+            })
+            .collect()
+    }
+}
+
+impl Kept {
+    fn of(kept: bool) -> Self {
+        if kept { Self::Yes } else { Self::No }
     }
 }
 
@@ -95,19 +203,39 @@ impl Waiting {
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn request_that_waited_too_long_is_taken_out_and_its_task_learns_it() {
+        let mut waiting = Waiting::default();
+        let now = Instant::now();
+        let mut early = waiting.begin(1, now, MINUTE).unwrap();
+        let mut late = waiting.begin(2, now, 2 * MINUTE).unwrap();
+        assert!(waiting.expired(now + MINUTE).is_empty());
+        let expired = waiting.expired(now + MINUTE + Duration::from_millis(1));
+        assert!(matches!(expired.as_slice(), [(1, Asking::Task(_))]));
+        drop(expired);
+        let (empty, closed) = (
+            oneshot::error::TryRecvError::Empty,
+            oneshot::error::TryRecvError::Closed,
+        );
+        assert_eq!(early.try_recv().err(), Some(closed));
+        assert_eq!(late.try_recv().err(), Some(empty));
+    }
+
     #[test]
     fn peer_that_answers_nothing_is_asked_no_more_until_it_does() {
         let mut waiting = Waiting::default();
         let mut answers = Vec::new();
         let now = Instant::now();
         for request in 0..=MAX_OVERDUE as u64 {
-            answers.push(waiting.begin(request, now).unwrap());
+            answers.push(waiting.begin(request, now, MINUTE).unwrap());
         }
-        assert!(waiting.begin(10_000, now + OVERDUE).is_some());
+        assert!(waiting.begin(10_000, now + OVERDUE, MINUTE).is_some());
         let later = now + OVERDUE + Duration::from_millis(1);
-        assert!(waiting.begin(10_001, later).is_none());
-        waiting.answer(0, Bytes::new());
-        assert!(waiting.begin(10_002, later).is_some());
+        assert!(waiting.begin(10_001, later, MINUTE).is_none());
+        assert!(waiting.take(0).is_some());
+        assert!(waiting.begin(10_002, later, MINUTE).is_some());
     }
 
     #[tokio::test]
@@ -115,25 +243,31 @@ mod tests {
         let mut waiting = Waiting::default();
         let mut readers = Vec::new();
         for request in 0..2 * MAX_ASKED as u64 {
-            let answer = waiting.begin(request, Instant::now()).unwrap();
-            assert!(waiting.item(request, Bytes::new(), false));
+            let answer = waiting.begin(request, Instant::now(), MINUTE).unwrap();
+            assert!(matches!(
+                waiting.item(request, Bytes::new(), false),
+                Kept::Yes
+            ));
             readers.push(answer.await.unwrap());
         }
         assert_eq!((waiting.asked.len(), waiting.streams.len()), (0, 8192));
         drop(readers);
-        assert!(!waiting.item(7, Bytes::new(), false), "nobody reads it");
-        assert!(waiting.item(7, Bytes::new(), false), "said once");
-        assert!(waiting.remove(8) && !waiting.remove(8) && !waiting.remove(7));
+        let unread = waiting.item(7, Bytes::new(), false);
+        assert!(matches!(unread, Kept::No), "nobody reads it");
+        let again = waiting.item(7, Bytes::new(), false);
+        assert!(matches!(again, Kept::Yes), "said once");
+        assert!(waiting.take(8).is_some());
+        assert!(waiting.take(8).is_none() && waiting.take(7).is_none());
     }
 
     #[test]
     fn stream_that_sends_more_than_it_was_granted_is_over() {
         let mut waiting = Waiting::default();
-        let mut answer = waiting.begin(1, Instant::now()).unwrap();
+        let mut answer = waiting.begin(1, Instant::now(), MINUTE).unwrap();
         for _ in 0..STREAM_ITEMS {
-            assert!(waiting.item(1, Bytes::new(), false));
+            assert!(matches!(waiting.item(1, Bytes::new(), false), Kept::Yes));
         }
-        assert!(!waiting.item(1, Bytes::new(), false));
+        assert!(matches!(waiting.item(1, Bytes::new(), false), Kept::No));
         assert!(waiting.streams.is_empty());
         assert!(matches!(answer.try_recv(), Ok(Reply::Stream(_))));
     }
