@@ -93,26 +93,22 @@ pub(crate) async fn measure(report: &mut Report, quick: bool) -> anyhow::Result<
             rounds.iter().map(|r| quantile(pick(r), part)).collect()
         };
         let proxied = of(|r| &r.proxied);
+        let least = quantile(&costs.crypto_ms, part) + quantile(&costs.fsync_ms, part);
+        let floor: Vec<f64> = proxied.iter().map(|ms| ms + least).collect();
         for (what, ours) in [
             ("sent → acknowledged", of(|r| &r.acknowledged)),
             ("sent → heard", of(|r| &r.heard)),
         ] {
-            report.add(Figure::beside(
-                format!("latency: {what}, {name}"),
-                "ms",
-                ours,
-                "three nginx",
-                &proxied,
-            ));
+            let name = format!("latency: {what}, {name}");
+            let figure = Figure::beside(&name, "ms", ours.clone(), "three nginx", &proxied);
+            report.add(figure);
+            let floor = Figure::beside(&name, "ms", ours, "nginx + floor", &floor);
+            report.add(floor.note("the floor is the cryptography and one fsync, below"));
         }
     }
     report.add(
-        Figure::alone(
-            "latency: cryptography of one",
-            "ms",
-            costs.crypto_ms.clone(),
-        )
-        .note("seal and open the message, seal and open its layer, the signatures"),
+        Figure::alone("latency: cryptography of one", "ms", costs.crypto_ms)
+            .note("seal and open the message, seal and open its layer, the signatures"),
     );
     report.add(Figure::alone("latency: one fsync", "ms", costs.fsync_ms));
     Ok(())
