@@ -19,7 +19,7 @@ use crate::strangers::post;
 use crate::world::{World, keys, now_s};
 
 /// A link dialled with a node's own keys, whose frames the test makes.
-struct Link {
+pub(crate) struct Link {
     socket: TcpStream,
     sealer: Sealer,
     opener: Opener,
@@ -28,7 +28,7 @@ struct Link {
 
 impl Link {
     /// Dials `to` as the `from`-th node.
-    async fn dial(world: &World, from: u64, to: usize) -> Self {
+    pub(crate) async fn dial(world: &World, from: u64, to: usize) -> Self {
         let (me, node) = (keys(from), &world.nodes[to]);
         let mut socket = TcpStream::connect(node.socket).await.unwrap();
         let upgrade = format!(
@@ -61,12 +61,12 @@ impl Link {
         }
     }
 
-    fn push(&mut self, header: Header, payload: &[u8]) {
+    pub(crate) fn push(&mut self, header: Header, payload: &[u8]) {
         assert!(self.sealer.push(header, payload));
     }
 
     /// Pushes a packet under a request number.
-    fn ask(&mut self, request: u64, packet: &[u8]) {
+    pub(crate) fn ask(&mut self, request: u64, packet: &[u8]) {
         let header = Header {
             request,
             ..Header::packet(SizeClass::K4, 0)
@@ -74,14 +74,14 @@ impl Link {
         self.push(header, packet);
     }
 
-    async fn flush(&mut self) {
+    pub(crate) async fn flush(&mut self) {
         let mut out = Vec::new();
         self.sealer.flush(&mut out);
         self.socket.write_all(&out).await.unwrap();
     }
 
     /// The next frame; none once the node has closed the link.
-    async fn next(&mut self) -> Option<Incoming> {
+    pub(crate) async fn next(&mut self) -> Option<Incoming> {
         loop {
             if let Some(frame) = self.opener.next_frame().unwrap() {
                 return Some(frame);
@@ -99,7 +99,7 @@ impl Link {
 }
 
 /// A layer for the `node`-th node with a command of its own, and the key of its answer.
-fn layer(node: u64, body: impl Fn() -> Body<'static>) -> (Vec<u8>, AnswerKey) {
+pub(crate) fn layer(node: u64, body: impl Fn() -> Body<'static>) -> (Vec<u8>, AnswerKey) {
     let keys = keys(node);
     let answer_key = AnswerKey::generate(&mut OsRng);
     let mut nonce = [0; 16];
@@ -189,9 +189,10 @@ async fn link_full_of_requests_that_hang_says_busy_and_still_lives() {
     const REQUESTS: u64 = 4_100;
     let mut world = World::new(3).await;
     let _silent = silent_node(&mut world, 1).await;
-    let mut link = Link::dial(&world, 2, 0).await;
     let hanging = forward(world.nodes[1].address);
     let layers: Vec<_> = (0..REQUESTS).map(|_| layer(0, &hanging).0).collect();
+    // Only now: a link that says nothing for some seconds is given up.
+    let mut link = Link::dial(&world, 2, 0).await;
     for (request, layer) in layers.iter().enumerate() {
         link.ask(request as u64 + 1, layer);
         if request % 64 == 0 {

@@ -10,4 +10,5 @@ mod clients;
 mod hostile;
 mod stolen;
 mod strangers;
+mod transit;
 mod world;
