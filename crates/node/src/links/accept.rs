@@ -252,7 +252,8 @@ impl Serving {
         let Ok(regions) = self.room_kib.try_acquire_many(kib) else {
             return Ok(false);
         };
-        (one.forget(), regions.forget());
+        one.forget();
+        regions.forget();
         let passage = asker.passage();
         let passed = Request::Passed(passage.clone());
         self.requests.lock().insert(header.request, passed);
