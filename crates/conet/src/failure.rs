@@ -87,9 +87,9 @@ impl Failure {
         let message = screen::one_line(&self.message);
         if json {
             let exit = self.exit as u8;
-            eprintln!("{}", serde_json::json!({ "error": message, "exit": exit }));
+            screen::tell(serde_json::json!({ "error": message, "exit": exit }));
         } else {
-            eprintln!("error: {message}");
+            screen::tell(format_args!("error: {message}"));
         }
     }
 }

@@ -34,6 +34,9 @@ pub(crate) fn start(cli: &Cli) {
         .or_else(|_| EnvFilter::try_new(format!("{others}{ours}")));
     let builder = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        // It would be said with `eprintln!`, which panics where stderr takes nothing: a log on a full disk
+        // must not end the work of a node.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn")));
     // A second start in one process changes nothing.

@@ -4,6 +4,11 @@
 //! network for people and tests. What they share: `context` (the global options), `failure` (errors and
 //! exit codes), `screen` (what is printed).
 
+#![deny(
+    clippy::print_stderr,
+    reason = "it panics where stderr takes nothing; there is `screen::tell`"
+)]
+
 mod admin_port;
 mod cli;
 mod commands;

@@ -1,5 +1,6 @@
 //! What is printed, and how: text for people, JSON for programs, nothing that a stranger could misuse.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
@@ -24,13 +25,19 @@ pub(crate) fn print(line: &str) -> Outcome<()> {
     })
 }
 
+/// Writes a line to stderr, if it takes one: a log on a full disk must not end the program, as `eprintln!`
+/// would.
+pub(crate) fn tell(line: impl Display) {
+    let _lost = writeln!(io::stderr().lock(), "{line}");
+}
+
 /// Tells on stderr, in a line, what happens beside the results.
 pub(crate) fn notice(context: &Context, text: &str) {
     let text = one_line(text);
     if context.global.json {
-        eprintln!("{}", serde_json::json!({ "event": "notice", "text": text }));
+        tell(serde_json::json!({ "event": "notice", "text": text }));
     } else {
-        eprintln!("{text}");
+        tell(text);
     }
 }
 
@@ -111,7 +118,7 @@ impl Steps {
         let what = what.into();
         match &self.bar {
             Some(bar) => bar.set_message(what),
-            None if !self.quiet => eprintln!("{what} …"),
+            None if !self.quiet => tell(format_args!("{what} …")),
             None => {}
         }
     }

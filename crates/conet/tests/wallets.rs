@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -34,6 +35,40 @@ fn json(home: &Path, arguments: &[&str]) -> Value {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A node whose log lay on a full disk ended with a panic, since `eprintln!` and the log itself panic where stderr
+/// takes nothing.
+#[test]
+fn stderr_that_takes_nothing_changes_no_outcome() {
+    let home = tempfile::tempdir().unwrap();
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let Ok(stderr) = full() else {
+        return; // Linux has it.
+    };
+    let ended = Command::new(env!("CARGO_BIN_EXE_conet"))
+        .arg("--home")
+        .arg(home.path())
+        .args(["wallet", "show", "nobody"])
+        .stderr(stderr)
+        .status()
+        .unwrap();
+    assert_eq!(ended.code(), Some(5), "there is no such wallet");
+
+    let mut chain = Command::new(env!("CARGO_BIN_EXE_conet"))
+        .args(["devnet", "chain", "--kind", "revm", "--block-time", "0"])
+        .args(["--listen", "127.0.0.1:0", "--dir"])
+        .arg(home.path().join("chain"))
+        .env("CONET_LOG", "trace")
+        .stdin(Stdio::piped())
+        .stderr(full().unwrap())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(chain.try_wait().unwrap(), None, "it goes on");
+    // It ends with its stdin.
+    drop(chain.stdin.take());
+    assert_eq!(chain.wait().unwrap().code(), Some(0));
 }
 
 #[test]

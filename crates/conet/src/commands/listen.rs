@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::failure::{Context as _, Exit, Failure, Outcome};
 use crate::moment;
 use crate::names::Names;
-use crate::screen::{behind, one_line, print, print_json};
+use crate::screen::{self, behind, one_line, print, print_json};
 use crate::session::Settings;
 use crate::stopping;
 
@@ -100,9 +100,9 @@ fn tell(context: &Context, event: &Event) -> Outcome<()> {
         return Ok(());
     }
     if context.global.json {
-        eprintln!("{}", describe_other(event));
+        screen::tell(describe_other(event));
     } else if let Some(line) = notice(event) {
-        eprintln!("{line}");
+        screen::tell(line);
     }
     Ok(())
 }

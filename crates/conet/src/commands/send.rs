@@ -151,7 +151,9 @@ async fn send(
             shown.set_position(done);
         }
         SendProgress::Queued { id, resumed: true } if !quiet => {
-            shown.suspend(|| eprintln!("going on with the interrupted transfer {id}"));
+            shown.suspend(|| {
+                screen::tell(format_args!("going on with the interrupted transfer {id}"))
+            });
         }
         SendProgress::Stored { done, total } => {
             shown.set_message("sending");
@@ -160,8 +162,12 @@ async fn send(
         }
         SendProgress::Waiting { reason, retry_in } if !quiet => {
             let reason = screen::one_line(&reason);
-            shown
-                .suspend(|| eprintln!("{reason}; trying again in {} s", retry_in.as_secs().max(1)));
+            shown.suspend(|| {
+                screen::tell(format_args!(
+                    "{reason}; trying again in {} s",
+                    retry_in.as_secs().max(1)
+                ))
+            });
         }
         _ => {}
     }));

@@ -14,7 +14,7 @@ use wallet::CertificateKind;
 
 use crate::context::Context;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::screen::{Steps, print, print_json};
+use crate::screen::{Steps, print, print_json, tell};
 use crate::session::{self, Settings};
 
 /// What `conet wallet` can do.
@@ -101,7 +101,7 @@ fn list(context: &Context) -> Outcome {
         return Ok(Exit::Done);
     }
     if heads.is_empty() {
-        eprintln!("no wallet yet: make one with `conet wallet new`");
+        tell("no wallet yet: make one with `conet wallet new`");
     }
     for head in heads {
         print(&format!("{:<16} {}", head.label, head.address))?;

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::failure::{Context as _, Exit, Failure, Outcome};
-use crate::screen::{print, print_json};
+use crate::screen::{print, print_json, tell};
 use crate::sealed_file::write_private;
 
 /// Arguments of `conet wallet export`.
@@ -77,7 +77,7 @@ pub(super) async fn run(context: &Context, args: ExportArgs) -> Outcome {
                 told.insert("file".to_owned(), json!(std::path::absolute(&path)?));
                 print_json(&told.into())?;
             } else if !context.global.quiet {
-                eprintln!("written to {}", path.display());
+                tell(format_args!("written to {}", path.display()));
             }
         }
         None if context.global.json => {

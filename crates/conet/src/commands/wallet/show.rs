@@ -7,7 +7,7 @@ use super::qr;
 use crate::context::Context;
 use crate::failure::{Exit, Outcome};
 use crate::moment;
-use crate::screen::{print, print_json};
+use crate::screen::{print, print_json, tell};
 
 /// Arguments of `conet wallet share`.
 #[derive(Debug, Args)]
@@ -91,7 +91,7 @@ pub(super) async fn share(context: &Context, args: &ShareArgs) -> Outcome {
     }
     print(&uri.to_string())?;
     if uri.mailboxes.is_empty() && !context.global.quiet {
-        eprintln!("this wallet has no mailbox yet: conet route set --mailbox auto");
+        tell("this wallet has no mailbox yet: conet route set --mailbox auto");
     }
     Ok(Exit::Done)
 }
