@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
 use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy, StorageType};
 
+use crate::TARGET;
 use crate::message::{MARK_KIND, PACKET_KIND, STATE_KIND};
 
 /// Version of subjects, headers and state records.
@@ -18,6 +21,9 @@ const NAME_MAX: usize = 40;
 
 /// Answers of the server that are waited for at once; more appends are answered `Busy`.
 const IN_FLIGHT_MAX: usize = 16_384;
+
+/// Room that the stream needs at least.
+const LEAST_TOTAL_BYTES: u64 = 1 << 30;
 
 /// How long an answer of the server may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,7 +51,8 @@ pub struct NatsConfig {
     pub queue_quota_packets: u64,
     /// How long a packet is kept, and its hash remembered, in milliseconds. Default 14 days.
     pub ttl_ms: u64,
-    /// Bytes that the stream may take on each server. Default 64 GiB.
+    /// Bytes that the stream may take on each server, which reserves them: where it can't, half of them are asked for,
+    /// and so on down to 1 GiB. Default 64 GiB.
     pub max_total_bytes: u64,
     /// Queues that the store may keep. Default 1 Mi.
     pub max_queues: usize,
@@ -98,7 +105,7 @@ impl NatsConfig {
         format!("conet.{}", self.name)
     }
 
-    fn stream(&self) -> jetstream::stream::Config {
+    fn stream(&self, max_bytes: u64) -> jetstream::stream::Config {
         let prefix = self.prefix();
         jetstream::stream::Config {
             name: self.stream_name(),
@@ -108,7 +115,7 @@ impl NatsConfig {
                 format!("{prefix}.{MARK_KIND}"),
             ],
             max_messages_per_subject: 1,
-            max_bytes: i64::try_from(self.max_total_bytes).unwrap_or(i64::MAX),
+            max_bytes: i64::try_from(max_bytes).unwrap_or(i64::MAX),
             // What was acknowledged is never pushed out by what comes.
             discard: DiscardPolicy::New,
             retention: RetentionPolicy::Limits,
@@ -180,6 +187,47 @@ pub(crate) struct Connection {
     pub(crate) stream: jetstream::stream::Stream,
 }
 
+/// The stream, made if there is none, with as much room as the servers can reserve.
+async fn stream(
+    context: &jetstream::Context,
+    config: &NatsConfig,
+) -> Result<jetstream::stream::Stream, CreateStreamError> {
+    let mut bytes = config.max_total_bytes;
+    loop {
+        let refused = match context.get_or_create_stream(config.stream(bytes)).await {
+            Ok(stream) => {
+                if bytes < config.max_total_bytes {
+                    tracing::warn!(target: TARGET, bytes, wanted = config.max_total_bytes, "the servers have less room to reserve than was asked for");
+                }
+                return Ok(stream);
+            }
+            Err(refused) => refused,
+        };
+        let code = match refused.kind() {
+            CreateStreamErrorKind::JetStream(error) => error.error_code(),
+            _ => return Err(refused),
+        };
+        bytes = match code {
+            // A cluster without enough servers says the same as one without enough room.
+            ErrorCode::STORAGE_RESOURCES_EXCEEDED
+            | ErrorCode::INSUFFICIENT_RESOURCES
+            | ErrorCode::CLUSTER_NO_PEERS
+                if bytes / 2 >= LEAST_TOTAL_BYTES =>
+            {
+                bytes / 2
+            }
+            // Another process was faster and found less room, or more.
+            ErrorCode::STREAM_NAME_EXIST => {
+                return context
+                    .get_stream(config.stream_name())
+                    .await
+                    .map_err(|_| refused);
+            }
+            _ => return Err(refused),
+        };
+    }
+}
+
 /// Connects, and makes the stream if there is none.
 pub(crate) async fn connect(config: &NatsConfig) -> Result<Connection, OpenError> {
     config.check()?;
@@ -202,8 +250,7 @@ pub(crate) async fn connect(config: &NatsConfig) -> Result<Connection, OpenError
         .ack_timeout(ANSWER_TIMEOUT)
         .max_ack_inflight(IN_FLIGHT_MAX)
         .build(client.clone());
-    let stream = context
-        .get_or_create_stream(config.stream())
+    let stream = stream(&context, config)
         .await
         .map_err(OpenError::jetstream("make the stream"))?;
     let found = stream

@@ -41,4 +41,7 @@ impl Fixture for OneServer {
     }
 }
 
-conformance_tests!(OneServer);
+conformance_tests!(
+    #[ignore = "needs a nats-server: tests/nats/run"]
+    OneServer
+);

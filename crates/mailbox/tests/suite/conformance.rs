@@ -1,4 +1,5 @@
-//! What every `PacketStore` must do. A store's test calls `conformance_tests!(its fixture)`.
+//! What every `PacketStore` must do. A store's test calls `conformance_tests!(its fixture)`, with attributes for each
+//! test before the fixture if there are any.
 
 #[path = "conformance/append.rs"]
 pub(crate) mod append;
@@ -106,8 +107,18 @@ pub(crate) async fn texts(
 }
 
 macro_rules! conformance_tests {
-    ($fixture:ty) => {
-        conformance_tests!($fixture, append:
+    (@group $attributes:tt $fixture:ty, $group:ident: $($name:ident)*) => {$(
+        conformance_tests!(@one $attributes $fixture, $group, $name);
+    )*};
+    (@one [$($attribute:tt)*] $fixture:ty, $group:ident, $name:ident) => {
+        $($attribute)*
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            $crate::conformance::$group::$name(<$fixture as $crate::conformance::Fixture>::new()).await;
+        }
+    };
+    ($(#[$attribute:meta])* $fixture:ty) => {
+        conformance_tests!(@group [$(#[$attribute])*] $fixture, append:
             append_first_packet_gets_a_cursor_above_start
             append_then_read_returns_it_byte_for_byte
             append_many_then_read_keeps_the_order
@@ -125,14 +136,14 @@ macro_rules! conformance_tests {
             append_largest_packet_is_taken
             append_empty_packet_is_kept
         );
-        conformance_tests!($fixture, reading:
+        conformance_tests!(@group [$(#[$attribute])*] $fixture, reading:
             read_after_reopen_returns_everything_in_order
             read_limits_are_kept_and_one_packet_always_comes
             read_by_unknown_device_is_refused
             read_of_another_queue_shows_nothing_of_it
             cursors_go_on_after_reopen_of_an_emptied_queue
         );
-        conformance_tests!($fixture, devices:
+        conformance_tests!(@group [$(#[$attribute])*] $fixture, devices:
             device_that_is_new_starts_at_the_oldest_packet_kept
             device_mark_survives_reopen
             device_mark_never_goes_back
@@ -144,7 +155,7 @@ macro_rules! conformance_tests {
             acknowledge_past_the_end_is_refused
             acknowledged_packets_do_not_return_after_reopen
         );
-        conformance_tests!($fixture, queues:
+        conformance_tests!(@group [$(#[$attribute])*] $fixture, queues:
             subscription_wakes_after_append
             subscription_does_not_wake_for_other_queues
             subscription_ends_when_the_queue_is_removed
@@ -159,12 +170,6 @@ macro_rules! conformance_tests {
             flush_of_idle_store_returns
         );
     };
-    ($fixture:ty, $group:ident: $($name:ident)*) => {$(
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $name() {
-            $crate::conformance::$group::$name(<$fixture as $crate::conformance::Fixture>::new()).await;
-        }
-    )*};
 }
 
 async fn reopen(

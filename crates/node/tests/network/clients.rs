@@ -18,7 +18,7 @@ impl Person {
         }
     }
 
-    fn seal(&self, to: &Person, text: &str) -> Packet {
+    pub(crate) fn seal(&self, to: &Person, text: &str) -> Packet {
         let draft = Draft {
             message_id: MessageId::random(&mut OsRng),
             time_ms: crate::world::now_s() * 1000,
@@ -43,7 +43,7 @@ impl Person {
     }
 
     /// Collects everything kept at a mailbox and acknowledges it.
-    async fn collect(&self, mailbox: wallet::WalletAddress) -> Vec<(u64, String)> {
+    pub(crate) async fn collect(&self, mailbox: wallet::WalletAddress) -> Vec<(u64, String)> {
         let collection = Collection {
             mailbox,
             device: DEVICE,

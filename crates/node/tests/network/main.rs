@@ -8,6 +8,11 @@
 
 mod clients;
 mod hostile;
+#[cfg(feature = "nats")]
+#[path = "../../../mailbox-nats/tests/fixture/server.rs"]
+mod server;
+#[cfg(feature = "nats")]
+mod shared;
 mod stolen;
 mod strangers;
 mod transit;

@@ -65,7 +65,7 @@ pub(crate) fn keys(seed: u64) -> NodeKeys {
     }
 }
 
-fn free_socket() -> SocketAddr {
+pub(crate) fn free_socket() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .unwrap()
         .local_addr()
@@ -174,8 +174,9 @@ impl World {
         panic!("node {index} does not know all nodes");
     }
 
-    fn start(&self, node: &mut TestNode) {
-        let config = NodeConfig {
+    /// The settings of a node.
+    pub(crate) fn config(&self, node: &TestNode) -> NodeConfig {
+        NodeConfig {
             listen: node.socket,
             admin_listen: node.admin,
             data_dir: self.folder.path().join(node.seed.to_string()),
@@ -187,7 +188,11 @@ impl World {
             },
             plain_intake: Some("/intake".into()),
             submit_routes: true,
-        };
+        }
+    }
+
+    fn start(&self, node: &mut TestNode) {
+        let config = self.config(node);
         node.stop = self.stop.child_token();
         let running = node::run(config, keys(node.seed), node.stop.clone());
         node.running = Some(tokio::spawn(async move { running.await.unwrap() }));
