@@ -18,8 +18,7 @@ use crate::http_sink;
 use crate::peer::NginxChain;
 use crate::report::{Figure, LEAST_ROUNDS, Report};
 
-/// 256 MiB a round, so that all rounds of both sides fit a small disk.
-const FILE_BYTES: usize = 256 << 20;
+const FILE_BYTES: usize = 1 << 30;
 const SMALL_FILE_BYTES: usize = 16 << 20;
 const PIECE_BYTES: usize = 1 << 20;
 

@@ -4,6 +4,7 @@
 //! own on another. Each figure that has a peer comes from one run in which both take turns, and is the median
 //! of at least [`report::LEAST_ROUNDS`] rounds. Nothing is asserted here: figures are read, not passed.
 
+mod append;
 mod devnet;
 mod file;
 mod forward;
@@ -38,6 +39,10 @@ const NAMES: &[(&str, &str)] = &[
     (
         "file",
         "a file through a devnet, beside curl through three nginx",
+    ),
+    (
+        "append",
+        "durable appends of 4 KiB by 64 senders, beside NATS JetStream that syncs always",
     ),
     (
         "memory",
@@ -102,6 +107,7 @@ fn run() -> anyhow::Result<()> {
             "seal" => sealing::sealing(&mut report),
             "latency" => runtime.block_on(latency::measure(&mut report, arguments.quick)),
             "file" => runtime.block_on(file::measure(&mut report, arguments.quick)),
+            "append" => runtime.block_on(append::measure(&mut report, arguments.quick)),
             "memory" => runtime.block_on(memory::measure(&mut report, arguments.quick)),
             _ => Ok(()),
         };
