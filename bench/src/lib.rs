@@ -2,7 +2,7 @@
 //!
 //! `bench/run [NAME]` builds and starts this, pinned to one core; what is measured runs in processes of its
 //! own on another. Each figure that has a peer comes from one run in which both take turns, and is the median
-//! of at least [`report::LEAST_ROUNDS`] rounds. Nothing is asserted here: figures are read, not passed.
+//! of at least `LEAST_ROUNDS` rounds. Nothing is asserted here: figures are read, not passed.
 
 mod append;
 mod devnet;

@@ -162,7 +162,7 @@ fn confirm(question: &str, word: &str) -> Outcome<()> {
             "nobody can be asked whether it is meant: add --yes",
         ));
     }
-    eprint!("{question}");
+    write!(std::io::stderr(), "{question}")?;
     std::io::stderr().flush()?;
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

@@ -107,7 +107,11 @@ pub(super) fn restarted_mailbox(devnet: &mut Devnet) -> Result<()> {
         unsent.status
     );
     let revived = devnet.revive_node(&mailbox)?;
-    alice.ok(&["outbox", "flush", "--json"])?;
+    // The links of others to it heal within seconds.
+    wait_until("the message is stored", || {
+        alice.run(&["outbox", "flush", "--json"])?;
+        Ok(alice.waiting()? == 0)
+    })?;
     let heard = bob.listen_once(&[])?;
     let texts: Vec<_> = heard.iter().filter_map(|e| e["text"].as_str()).collect();
     let mut expected: Vec<String> = (0..10).map(|n| format!("kept {n}")).collect();

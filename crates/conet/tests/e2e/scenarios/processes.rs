@@ -62,17 +62,15 @@ pub(super) fn sending_at_once(devnet: &Devnet) -> Result<()> {
 /// Ctrl-C in the middle of a file, then the same command again: the transfer goes on where it was, under its id.
 pub(super) fn interrupted_by_the_user(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
-    let (file, sha256) = make_file(alice.home(), "half.bin", 96 * MIB, 6)?;
+    let (file, sha256) = make_file(alice.home(), "half.bin", 192 * MIB, 6)?;
     let file = file.to_string_lossy().into_owned();
     let command = ["send", &bob.address, "--file", &file];
     let saved = bob.home().join("saved");
     let listening = bob.listen(&["--save", &saved.to_string_lossy()])?;
     let mut sending = alice.command(&command).stdout(Stdio::null()).spawn()?;
     let pid = Pid::from_raw(sending.id() as i32);
-    let partial = bob.home().join("home/accounts").join(&bob.address);
-    wait_until("a part of the file is there", || {
-        let begun = std::fs::read_dir(partial.join("partial")).is_ok_and(|d| d.count() > 0);
-        Ok(begun || sending.try_wait()?.is_some())
+    wait_until("the transfer has begun", || {
+        Ok(alice.waiting()? > 0 || sending.try_wait()?.is_some())
     })?;
     kill(pid, Signal::SIGINT)?;
     let status = sending.wait()?;
