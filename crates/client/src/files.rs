@@ -8,6 +8,7 @@ mod assembly;
 mod name;
 mod outgoing;
 mod placing;
+mod running;
 
 pub use assembly::AssemblyError;
 pub(crate) use assembly::{Assemblies, ChunkOutcome};

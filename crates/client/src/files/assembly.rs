@@ -5,15 +5,15 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use packet::Chunk;
 use protocol::transfer::Assembly;
-use ring::digest::{Context, SHA256};
 
 use super::name::safe_name;
+use super::running::RunningHash;
 use crate::home::{FileError, private_files};
 use crate::state::{
     Content, Entry, FileEntry, InboundTransfer, Party, State, StateError, Tag, TransferStatus,
@@ -83,6 +83,7 @@ struct Active {
     transfer: InboundTransfer,
     /// Written since it was last made durable.
     file: Option<File>,
+    hash: RunningHash,
     /// Whether the state knows of it.
     recorded: bool,
 }
@@ -169,7 +170,9 @@ impl Assemblies {
         if !active.assembly.is_complete() {
             return Ok(ChunkOutcome::Progress(Box::new(active.transfer.clone())));
         }
-        if sha256_of(&path).map_err(FileError::at("read", &path))? != active.assembly.sha256 {
+        let hash = std::mem::replace(&mut active.hash, RunningHash::unknown());
+        let hash = hash.finish(&path, active.assembly.total);
+        if hash.map_err(FileError::at("read", &path))? != active.assembly.sha256 {
             return Ok(active.refuse(&path, Refused::Damaged));
         }
         active.transfer.status = TransferStatus::Complete;
@@ -226,6 +229,7 @@ impl Assemblies {
                 assembly,
                 transfer,
                 file: None,
+                hash: RunningHash::new(),
                 recorded: false,
             }))),
             (_, why) => {
@@ -285,6 +289,7 @@ impl Assemblies {
             assembly,
             transfer,
             file: None,
+            hash: RunningHash::unknown(),
             recorded: true,
         }))
     }
@@ -303,9 +308,10 @@ impl Active {
                 self.file = Some(open(path)?);
             }
             match &self.file {
-                Some(file) => file.write_all_at(&chunk.data, chunk.offset),
-                None => Ok(()),
+                Some(file) => file.write_all_at(&chunk.data, chunk.offset)?,
+                None => return Ok(()),
             }
+            self.hash.wrote(path, chunk.offset, &chunk.data)
         })();
         written.map_err(FileError::at("write", path))
     }
@@ -330,22 +336,4 @@ fn open(path: &Path) -> io::Result<File> {
         .truncate(false)
         .mode(0o600)
         .open(path)
-}
-
-fn sha256_of(path: &Path) -> io::Result<[u8; 32]> {
-    let mut file = File::open(path)?;
-    let mut hash = Context::new(&SHA256);
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let length = file.read(&mut buffer)?;
-        if length == 0 {
-            break;
-        }
-        hash.update(buffer.get(..length).unwrap_or_default());
-    }
-    let mut sha256 = [0; 32];
-    for (to, from) in sha256.iter_mut().zip(hash.finish().as_ref()) {
-        *to = *from;
-    }
-    Ok(sha256)
 }
