@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use parking_lot::Mutex;
 use protocol::NodeId;
 use protocol::answer::Item;
@@ -17,12 +18,16 @@ use crate::home::{Account, ContactFile, HomeError};
 use crate::state::{Order, Party};
 
 /// Bytes that a mailbox may send ahead of acknowledgements: a few of the largest packets.
-const WINDOW_BYTES: u32 = 8 << 20;
+const WINDOW_BYTES: u32 = 16 << 20;
 /// Packets and bytes that are made durable in one go, so that many small ones share one sync.
 const MAX_BATCH: usize = 128;
 const MAX_BATCH_BYTES: usize = 4 << 20;
 /// Items that wait to be taken in; a mailbox that ignores the window fills no more memory than these.
 const QUEUE: usize = 32;
+/// Packets that are being opened at once, while others are made durable.
+const OPENED_AT_ONCE: usize = 4;
+/// Opened packets that wait to be made durable.
+const OPENED: usize = 8;
 /// Acknowledgements wait that long for others to join them; jittered, as each is seen by an entry.
 const ACK_DELAY_MS: std::ops::RangeInclusive<u64> = 20..=120;
 /// When an acknowledgement that did not get through is made again.
@@ -174,25 +179,27 @@ impl Collector {
             stay: self.stay,
         };
         let delivery = self.carrier.collect(identity.owner(), collection).await?;
-        let (items_in, mut items) = mpsc::channel(QUEUE);
+        let (items_in, items) = mpsc::channel(QUEUE);
+        let (ready_in, mut ready) = mpsc::channel(OPENED);
         let (durable, to_acknowledge) = watch::channel(None);
         let pumped = pump(delivery, items_in);
+        let opened = open_packets(&self.account, items, ready_in);
         let acknowledged = self.acknowledge(to_acknowledge);
         let taken = async {
-            let taken = self.take_items(&mut items, &durable, heard).await;
+            let taken = self.take_items(&mut ready, &durable, heard).await;
             // Tells the others that nothing more comes.
-            drop(items);
+            drop(ready);
             drop(durable);
             taken
         };
-        let (pumped, taken, ()) = tokio::join!(pumped, taken, acknowledged);
+        let (pumped, (), taken, ()) = tokio::join!(pumped, opened, taken, acknowledged);
         taken?;
         Ok(pumped?)
     }
 
     async fn take_items(
         &self,
-        items: &mut mpsc::Receiver<Item>,
+        items: &mut mpsc::Receiver<Ready>,
         durable: &watch::Sender<Option<u64>>,
         heard: &mut bool,
     ) -> Result<(), Broken> {
@@ -232,8 +239,7 @@ impl Collector {
             return Ok(None);
         };
         let (intake, mailbox) = (Arc::clone(&self.intake), self.mailbox);
-        let taken =
-            tokio::task::spawn_blocking(move || intake.lock().take(mailbox, &batch.packets));
+        let taken = tokio::task::spawn_blocking(move || intake.lock().take(mailbox, batch.packets));
         let taken = match taken.await {
             Ok(taken) => taken?,
             Err(error) => match error.try_into_panic() {
@@ -347,6 +353,73 @@ async fn pump(
     }
 }
 
+/// What a mailbox says, with packets opened.
+enum Ready {
+    Packet(Delivered),
+    End(End),
+}
+
+/// Opens packets, some at once and beside what makes others durable; they keep their order.
+async fn open_packets(
+    account: &Arc<Account>,
+    items: mpsc::Receiver<Item>,
+    ready: mpsc::Sender<Ready>,
+) {
+    let items = stream::unfold(items, |mut items| async {
+        let item = items.recv().await?;
+        Some((item, items))
+    });
+    let opened = items
+        .map(|item| open_item(Arc::clone(account), item))
+        .buffered(OPENED_AT_ONCE);
+    tokio::pin!(opened);
+    loop {
+        let next = tokio::select! {
+            next = opened.next() => next,
+            () = ready.closed() => return,
+        };
+        let sent = match next {
+            Some(Some(one)) => ready.send(one).await,
+            Some(None) => Ok(()),
+            None => return,
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// What an item means here; `None` for one that means nothing.
+async fn open_item(account: Arc<Account>, item: Item) -> Option<Ready> {
+    let (cursor, stored_at_ms, packet) = match item {
+        Item::Packet {
+            cursor,
+            stored_at_ms,
+            packet,
+        } => (cursor, stored_at_ms, packet),
+        Item::CaughtUp { .. } => return Some(Ready::End(End::CaughtUp)),
+        Item::Closed { status } => return Some(Ready::End(End::Closed(status))),
+        _ => return None,
+    };
+    let opening = tokio::task::spawn_blocking(move || {
+        let identity = account.identity().ok();
+        let opened = identity.map(|identity| packet::open(&packet, &identity.secret));
+        Delivered {
+            cursor,
+            stored_at_ms,
+            packet,
+            opened,
+        }
+    });
+    match opening.await {
+        Ok(delivered) => Some(Ready::Packet(delivered)),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 /// Packets that are made durable together.
 #[derive(Default)]
 struct Batch {
@@ -361,24 +434,14 @@ enum End {
 }
 
 impl Batch {
-    fn put(&mut self, item: Item) -> Option<End> {
-        match item {
-            Item::Packet {
-                cursor,
-                stored_at_ms,
-                packet,
-            } => {
-                self.bytes += packet.len();
-                self.packets.push(Delivered {
-                    cursor,
-                    stored_at_ms,
-                    packet,
-                });
+    fn put(&mut self, ready: Ready) -> Option<End> {
+        match ready {
+            Ready::Packet(delivered) => {
+                self.bytes += delivered.packet.len();
+                self.packets.push(delivered);
                 None
             }
-            Item::CaughtUp { .. } => Some(End::CaughtUp),
-            Item::Closed { status } => Some(End::Closed(status)),
-            _ => None,
+            Ready::End(end) => Some(end),
         }
     }
 

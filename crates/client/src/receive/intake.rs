@@ -37,6 +37,8 @@ pub(super) struct Delivered {
     pub(super) cursor: u64,
     pub(super) stored_at_ms: u64,
     pub(super) packet: Bytes,
+    /// What came of opening it before its turn; `None` if that was not tried.
+    pub(super) opened: Option<Result<Opened, OpenError>>,
 }
 
 /// What a batch brought.
@@ -95,7 +97,7 @@ impl Intake {
     pub(super) fn take(
         &mut self,
         mailbox: NodeId,
-        delivered: &[Delivered],
+        delivered: Vec<Delivered>,
     ) -> Result<Taken, IntakeError> {
         let Some(cursor) = delivered.last().map(|last| last.cursor) else {
             return Ok(Taken::default());
@@ -112,7 +114,7 @@ impl Intake {
         &mut self,
         mailbox: NodeId,
         cursor: u64,
-        delivered: &[Delivered],
+        delivered: Vec<Delivered>,
     ) -> Result<Taken, IntakeError> {
         let book = self.contacts.read()?;
         let mut open = Open::default();
@@ -130,12 +132,17 @@ impl Intake {
 
     fn take_one(
         &mut self,
-        item: &Delivered,
+        mut item: Delivered,
         book: &ContactBook,
         open: &mut Open,
     ) -> Result<(), IntakeError> {
         let identity = self.account.identity()?;
-        let opened = match packet::open(&item.packet, &identity.secret) {
+        let opened = match item.opened.take() {
+            // A packet before it may have brought the key.
+            None | Some(Err(OpenError::NotForMe)) => packet::open(&item.packet, &identity.secret),
+            Some(opened) => opened,
+        };
+        let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 if matches!(error, OpenError::NotForMe) && !identity.standing.shared {
@@ -165,7 +172,7 @@ impl Intake {
         }
         match &opened.envelope {
             Some(envelope) => self.take_envelope(party, &opened, envelope, book, open),
-            None => self.take_foreign(party, item, &opened, open),
+            None => self.take_foreign(party, &item, &opened, open),
         }
     }
 
