@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use packet::{ContentType, MessageId, TransferId};
 use protocol::transfer::Plan;
 use ring::digest::{Context, SHA256};
@@ -11,13 +12,14 @@ use super::attempt::Letter;
 use super::{AttemptError, Outbox};
 use crate::carrier::Resolved;
 use crate::files;
-use crate::state::{FileReference, OutboxItem, OutboxProgress};
+use crate::state::{FileReference, OutboxItem, OutboxProgress, StateError};
 
-/// Chunks under way at once: enough to hide the round trips, few enough for memory.
-const AT_ONCE: usize = 4;
+/// Chunks under way at once: enough to hide the round trips and a mailbox's syncs, few enough for memory.
+const AT_ONCE: usize = 8;
 
 impl Outbox {
-    /// Sends the chunks that are not stored yet. What got through is durable also if this fails or is dropped.
+    /// Sends the chunks that are not stored yet. Which got through is durable on return, also if this fails; if it is
+    /// dropped, the last few may be sent once more, which the mailbox notices.
     pub(super) async fn send_chunks(
         &self,
         id: MessageId,
@@ -36,6 +38,7 @@ impl Outbox {
         let mut to = to;
         let mut running = JoinSet::new();
         let mut failure = None;
+        let mut notes = Notes::default();
         loop {
             while failure.is_none() && running.len() < AT_ONCE {
                 let Some(index) = missing.next() else { break };
@@ -48,9 +51,15 @@ impl Outbox {
                 );
                 running.spawn(one);
             }
-            let Some(done) = running.join_next().await else {
-                break;
+            notes.begin(self, id, progress);
+            let done = tokio::select! {
+                done = running.join_next() => done,
+                noted = notes.ended() => {
+                    noted?;
+                    continue;
+                }
             };
+            let Some(done) = done else { break };
             match done {
                 Ok(Ok((index, stored, newer))) => {
                     bits.set(index);
@@ -59,11 +68,7 @@ impl Outbox {
                     if newer.binding.sequence > to.binding.sequence {
                         to = newer;
                     }
-                    let (id, durable) = (id, progress.clone());
-                    let state = self.account.state();
-                    state
-                        .run(move |state| state.save_progress(id, &durable))
-                        .await?;
+                    notes.due = true;
                     hear(bits.bytes(&plan), file.size);
                 }
                 // Others under way may still get through.
@@ -73,6 +78,10 @@ impl Outbox {
                     Err(_) => std::future::pending().await,
                 },
             }
+        }
+        while notes.due || notes.under_way.is_some() {
+            notes.begin(self, id, progress);
+            notes.ended().await?;
         }
         failure.map_or(Ok(()), Err)
     }
@@ -110,6 +119,43 @@ impl Outbox {
         let mut progress = OutboxProgress::default();
         self.deliver(&letter, &mut to, &mut progress).await?;
         Ok((index, progress.stored_at, to))
+    }
+}
+
+/// Notes which chunks are stored, beside the sending: one note under way, and all that came meanwhile in the next.
+#[derive(Default)]
+struct Notes {
+    due: bool,
+    under_way: Option<BoxFuture<'static, Result<(), StateError>>>,
+}
+
+impl Notes {
+    /// Begins to write if there is something new and nothing is being written.
+    fn begin(&mut self, outbox: &Outbox, id: MessageId, progress: &OutboxProgress) {
+        if !self.due || self.under_way.is_some() {
+            return;
+        }
+        self.due = false;
+        let (state, durable) = (outbox.account.state().clone(), progress.clone());
+        let noted = async move {
+            state
+                .run(move |state| state.save_progress(id, &durable))
+                .await
+        };
+        self.under_way = Some(Box::pin(noted));
+    }
+
+    /// Waits until what is being written is durable; for ever where nothing is.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    async fn ended(&mut self) -> Result<(), StateError> {
+        let Some(under_way) = &mut self.under_way else {
+            return std::future::pending().await;
+        };
+        let noted = under_way.await;
+        self.under_way = None;
+        noted
     }
 }
 
