@@ -3,8 +3,10 @@
 
 const assert = require("node:assert/strict");
 const { spawn } = require("node:child_process");
+const crypto = require("node:crypto");
 const fs = require("node:fs");
 const path = require("node:path");
+const openpgp = require("openpgp");
 const { folder } = require("./devnet.js");
 const { decode } = require("./envelope.js");
 const wire = require("./wire.js");
@@ -70,4 +72,13 @@ async function collectAll(mailbox, secret, device, after = null) {
   return { cursor: last[1], packets: all.map(([, cursor, time, packet]) => ({ cursor, time, packet })) };
 }
 
-module.exports = { WINDOW_BYTES, collect, collectAll };
+/** Has one wallet send a text to another, and takes the packet off the wire; `nodes` are those of the ledger. */
+async function takenOffTheWire(nodes, from, to, text) {
+  await from.text("send", to.address, text);
+  const { mailboxes } = await to.json("route", "show");
+  const key = await openpgp.readPrivateKey({ armoredKey: await to.openpgpSecret() });
+  const { packets } = await collectAll(nodes.get(mailboxes[0].toLowerCase()), key, crypto.randomBytes(16));
+  return packets.at(-1).packet;
+}
+
+module.exports = { WINDOW_BYTES, collect, collectAll, takenOffTheWire };

@@ -3,12 +3,10 @@
 // off the wire as the mailbox delivers it. gpg reads what v4 wallets send each other.
 
 const assert = require("node:assert/strict");
-const crypto = require("node:crypto");
 const fs = require("node:fs");
 const path = require("node:path");
 const { before, test } = require("node:test");
-const openpgp = require("openpgp");
-const { collectAll } = require("../delivery.js");
+const { takenOffTheWire } = require("../delivery.js");
 const { folder, status, succeed } = require("../devnet.js");
 const { envelope, signer } = require("../envelope.js");
 const { Gpg } = require("../gpg.js");
@@ -36,16 +34,6 @@ function file(name, text) {
   return where;
 }
 
-/** Has one wallet send a text to another, and takes the packet off the wire. */
-async function sent(from, to, text) {
-  await from.text("send", to.address, text);
-  const { mailboxes } = await to.json("route", "show");
-  const key = await openpgp.readPrivateKey({ armoredKey: await to.openpgpSecret() });
-  const mailbox = known.get(mailboxes[0].toLowerCase());
-  const { packets } = await collectAll(mailbox, key, crypto.randomBytes(16));
-  return packets.at(-1).packet;
-}
-
 for (const kind of ["v6", "v6-classic", "v4"]) {
   let bob;
   let certificate;
@@ -70,7 +58,7 @@ for (const kind of ["v6", "v6-classic", "v4"]) {
   });
 
   test(`packet_sent_to_a_${kind}_wallet_is_decrypted_and_verified_by_sequoia`, async () => {
-    const packet = await sent(alice, bob, `to a ${kind} wallet`);
+    const packet = await takenOffTheWire(known, alice, bob, `to a ${kind} wallet`);
     const senders = file("alice.certificate", await alice.certificate());
     const { bytes, signers } = JSON.parse(await sequoia(["decrypt", secret, senders], packet));
     const { fingerprint } = await alice.json("wallet", "show");
@@ -88,7 +76,7 @@ for (const kind of ["v6", "v6-classic", "v4"]) {
 test("packet_between_v4_wallets_is_decrypted_and_verified_by_gpg", async () => {
   const carol = await Person.reachable("carol", "v4");
   const dave = await Person.reachable("dave", "v4");
-  const packet = await sent(carol, dave, "for gpg to read");
+  const packet = await takenOffTheWire(known, carol, dave, "for gpg to read");
   const gpg = new Gpg();
   try {
     await gpg.ok(["--import"], await carol.certificate());
