@@ -1,26 +1,60 @@
-//! Any bytes to a node's port: whatever they are, the next visitor is served.
+//! Any bytes to a node's port: as they are, posted to its plain intake, as the frame of a session, and as a command in
+//! a layer. Whatever they are, the next visitor is served.
 #![no_main]
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::LazyLock;
-use std::time::Duration;
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ledger::{Contracts, NetworkFile};
 use node::{MailboxConfig, NodeConfig, NodeKeys};
+use packet::{LAYER_OVERHEAD_BYTES, SizeClass};
+use protocol::command::{Body, Command, owner_message};
+use protocol::frame::{self, HEADER_BYTES, Header};
+use protocol::session::{ClientHandshake, ClientSession};
 use rand::rngs::OsRng;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng as _;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
-use wallet::{CertificateKind, SecretCertificate, WalletAddress, WalletKey};
+use wallet::{Certificate, CertificateKind, SecretCertificate, WalletAddress, WalletKey};
 
 /// Longest wait for an answer that is not due: half a message may be answered with nothing.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-static NODE: LazyLock<(Runtime, SocketAddr)> = LazyLock::new(|| {
+/// Longest wait for an answer that is due.
+const DUE: Duration = Duration::from_secs(10);
+
+/// The seeds are made for this node, and by this owner of an account.
+const NODE_SEED: u64 = 5;
+const OWNER_SEED: u64 = 3;
+
+struct Running {
+    _runtime: Runtime,
+    listen: SocketAddr,
+    id: WalletAddress,
+    transport_key: [u8; 32],
+    certificate: Certificate,
+}
+
+fn person(seed: u64) -> (WalletKey, SecretCertificate) {
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let wallet = WalletKey::generate(&mut rng);
+    let kind = CertificateKind::V6Classic;
+    let secret = SecretCertificate::create(&wallet, kind, 1_800_000_000, &mut rng).unwrap();
+    (wallet, secret)
+}
+
+static OWNER: LazyLock<SecretCertificate> = LazyLock::new(|| person(OWNER_SEED).1);
+
+static NODE: LazyLock<Running> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (listen, admin_listen) = (free(), free());
-    let wallet = WalletKey::generate(&mut OsRng);
-    let certificate = SecretCertificate::create(&wallet, CertificateKind::V6Classic, 1_700_000_000, &mut OsRng).unwrap();
+    let (wallet, certificate) = person(NODE_SEED);
+    let public = certificate.certificate().clone();
+    let (id, keys) = (wallet.address(), NodeKeys { wallet, certificate });
+    let transport_key = keys.transport_key();
     let registry = WalletAddress::from_bytes([1; 20]);
     let network = NetworkFile {
         version: 1,
@@ -47,7 +81,7 @@ static NODE: LazyLock<(Runtime, SocketAddr)> = LazyLock::new(|| {
         network,
     };
     runtime.spawn(async move {
-        let ended = node::run(config, NodeKeys { wallet, certificate }, CancellationToken::new()).await;
+        let ended = node::run(config, keys, CancellationToken::new()).await;
         panic!("the node ended: {ended:?}");
     });
     for _ in 0..200 {
@@ -56,25 +90,80 @@ static NODE: LazyLock<(Runtime, SocketAddr)> = LazyLock::new(|| {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    (runtime, listen)
+    Running { _runtime: runtime, listen, id, transport_key, certificate: public }
 });
 
 /// Says something on a new connection and returns how the answer begins, if one comes in time.
 fn say(bytes: &[u8], patience: Duration) -> Vec<u8> {
-    let mut socket = TcpStream::connect(NODE.1).expect("the node listens");
+    let mut socket = TcpStream::connect(NODE.listen).expect("the node listens");
     socket.set_read_timeout(Some(patience)).unwrap();
     // A node may close before it has heard all.
     let _ = socket.write_all(bytes);
-    let mut answer = vec![0; 4096];
+    let mut answer = vec![0; 16_384];
     let read = socket.read(&mut answer).unwrap_or(0);
     answer.truncate(read);
     answer
 }
 
+/// Posts a body and returns the answer's body, or what came of it.
+fn post(path: &str, body: &[u8], patience: Duration) -> Vec<u8> {
+    let head = format!("POST {path} HTTP/1.1\r\nhost: node\r\ncontent-length: {}\r\n\r\n", body.len());
+    let answer = say(&[head.as_bytes(), body].concat(), patience);
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |end| end + 4);
+    answer[end..].to_vec()
+}
+
+static SESSION: LazyLock<Mutex<ClientSession>> = LazyLock::new(|| {
+    let (handshake, body) = ClientHandshake::start(&NODE.id, &NODE.transport_key, 0, &mut OsRng).unwrap();
+    let session = handshake.finish(&post("/", &body, DUE), 0).expect("the node shakes hands");
+    Mutex::new(session)
+});
+
+/// Sends a frame in the session, whatever it is.
+fn exchange(frame: &[u8], patience: Duration) {
+    let (_, body) = SESSION.lock().unwrap().seal(frame).unwrap();
+    post("/", &body, patience);
+}
+
+/// The bytes as a frame whose region is as long as its header says.
+fn as_frame(bytes: &[u8]) -> Vec<u8> {
+    let mut frame = bytes.to_vec();
+    if let Ok(header) = Header::decode(bytes)
+        && header.region_bytes() <= SizeClass::K16.frame_bytes()
+    {
+        frame.resize(HEADER_BYTES + header.region_bytes(), 0);
+    }
+    frame
+}
+
+/// The bytes as a command; one that decodes becomes one for this node and moment, signed where that is needed.
+fn as_command(bytes: &[u8]) -> Vec<u8> {
+    let Ok(mut command) = Command::decode(bytes) else { return bytes.to_vec() };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    (command.ties.node, command.ties.time_ms, command.ties.nonce) = (NODE.id, now, rand::random());
+    if let Body::Owner { fingerprint, request, signature } = &mut command.body {
+        *fingerprint = OWNER.certificate().fingerprint();
+        *signature = OWNER.sign_raw(&owner_message(&command.ties, request));
+    }
+    command.encode()
+}
+
+/// Seals a command to the node and puts it into a frame.
+fn layered(command: &[u8]) -> Option<Vec<u8>> {
+    let room = command.len() + LAYER_OVERHEAD_BYTES;
+    let class = SizeClass::for_packet_len(room)?;
+    let layer = packet::seal_layer(&NODE.certificate, command, room, &mut OsRng).ok()?;
+    let mut out = Vec::new();
+    frame::append(&mut out, Header::packet(class, 0), layer.as_bytes()).then_some(out)
+}
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     say(bytes, PATIENCE);
-    let body = format!("POST /intake HTTP/1.1\r\nhost: node\r\ncontent-length: {}\r\n\r\n", bytes.len());
-    say(&[body.as_bytes(), bytes].concat(), PATIENCE);
-    let answer = say(b"GET / HTTP/1.1\r\nhost: node\r\n\r\n", Duration::from_secs(10));
+    post("/intake", bytes, PATIENCE);
+    exchange(&as_frame(bytes), PATIENCE);
+    if let Some(frame) = layered(&as_command(bytes)) {
+        exchange(&frame, PATIENCE);
+    }
+    let answer = say(b"GET / HTTP/1.1\r\nhost: node\r\n\r\n", DUE);
     assert!(answer.starts_with(b"HTTP/1.1 "), "the next visitor was not served: {:?}", String::from_utf8_lossy(&answer));
 });
