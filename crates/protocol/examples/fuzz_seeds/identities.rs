@@ -1,13 +1,11 @@
 //! Seeds of `identity`: certificates, bindings, addresses and contacts.
 
-use std::error::Error;
-
 use wallet::{CertificateKind, ContactUri};
 
-use crate::Seeds;
 use crate::people::{Person, SIGNER};
+use crate::{Outcome, Seeds};
 
-pub(crate) fn identity(seeds: &mut Seeds) -> Result<(), Box<dyn Error>> {
+pub(crate) fn identity(seeds: &mut Seeds) -> Outcome {
     for (name, kind) in [
         ("v6", CertificateKind::V6),
         ("v6-classic", CertificateKind::V6Classic),

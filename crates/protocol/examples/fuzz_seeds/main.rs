@@ -18,6 +18,11 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
+/// How writing ends.
+type Outcome = Result<(), Box<dyn Error>>;
+/// A target, and what writes its seeds.
+type Writer = (&'static str, fn(&mut Seeds) -> Outcome);
+
 /// The seeds of one target.
 struct Seeds {
     place: PathBuf,
@@ -32,15 +37,15 @@ impl Seeds {
         Ok(Self { place, written: 0 })
     }
 
-    fn put(&mut self, name: &str, bytes: impl AsRef<[u8]>) -> Result<(), Box<dyn Error>> {
+    fn put(&mut self, name: &str, bytes: impl AsRef<[u8]>) -> Outcome {
         self.written += bytes.as_ref().len();
         Ok(fs::write(self.place.join(name), bytes)?)
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Outcome {
     let mut total = 0;
-    let writers: [(&str, fn(&mut Seeds) -> Result<(), Box<dyn Error>>); 13] = [
+    let writers: [Writer; 13] = [
         ("peek", packets::peek),
         ("open", packets::open),
         ("sealed_inside", packets::sealed_inside),

@@ -11,10 +11,8 @@ use protocol::link::{Handshake, public_key};
 use protocol::session::ClientHandshake;
 use wallet::{CertificateKind, WalletSignature};
 
-use crate::Seeds;
 use crate::people::{NOW_S, Person, SIGNER, rng};
-
-type Outcome = Result<(), Box<dyn Error>>;
+use crate::{Outcome, Seeds};
 
 /// The nodes of the targets `link` and `session`, and their transport secrets.
 const DIALER: ([u8; 20], [u8; 32]) = ([1; 20], [3; 32]);
@@ -196,8 +194,11 @@ fn submit_route(person: &Person) -> Request<'static> {
     Request::SubmitRoute { route, signature }
 }
 
+/// A frame and its name.
+type Named = (&'static str, Vec<u8>);
+
 /// One of each frame; those with a payload in the smallest class.
-pub(crate) fn frames() -> Result<Vec<(&'static str, Vec<u8>)>, Box<dyn Error>> {
+pub(crate) fn frames() -> Result<Vec<Named>, Box<dyn Error>> {
     let class = SizeClass::K4;
     let mut frames = Vec::new();
     let packet = Header {

@@ -13,10 +13,8 @@ use pgp::packet::{Packet as PgpPacket, PacketParser};
 use pgp::types::{CompressionAlgorithm, DecryptionKey, EskType, Password, Seipdv1ReadMode};
 use wallet::{Certificate, CertificateKind, SecretCertificate};
 
-use crate::Seeds;
 use crate::people::{Person, RECIPIENT, SIGNER, draft, rng};
-
-type Outcome = Result<(), Box<dyn Error>>;
+use crate::{Outcome, Seeds};
 
 /// A packet's head that `peek` reads, and some bytes more.
 const HEAD_BYTES: usize = 96;

@@ -1,7 +1,5 @@
 //! Seeds of `network_file`, `store_recovery`, `rpc` and `intake`: what is written rather than made.
 
-use std::error::Error;
-
 use packet::ContentType;
 use protocol::NodeId;
 use protocol::link::public_key;
@@ -9,9 +7,7 @@ use protocol::session::ClientHandshake;
 use wallet::CertificateKind;
 
 use crate::people::{Person, RECIPIENT, SIGNER, draft, rng};
-use crate::{Seeds, messages};
-
-type Outcome = Result<(), Box<dyn Error>>;
+use crate::{Outcome, Seeds, messages};
 
 /// The node of the target `intake`.
 const NODE: u64 = 5;
