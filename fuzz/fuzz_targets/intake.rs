@@ -22,8 +22,8 @@ use wallet::{Certificate, CertificateKind, SecretCertificate, WalletAddress, Wal
 /// Longest wait for an answer that is not due: half a message may be answered with nothing.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// Longest wait for an answer that is due.
-const DUE: Duration = Duration::from_secs(10);
+/// Longest wait for an answer that is due: longer than the fuzzer waits for an input to be done with.
+const DUE: Duration = Duration::from_secs(300);
 
 /// The seeds are made for this node, and by this owner of an account.
 const NODE_SEED: u64 = 5;

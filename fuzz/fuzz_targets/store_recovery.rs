@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use mailbox::{DeviceId, LogConfig, LogStore, PacketStore, QueueId};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 const NOW: u64 = 1_800_000_000_000;
@@ -16,9 +17,14 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 });
 
+/// A folder in memory where the system has such a place: the disk's syncs would take nearly all of the time.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// The files of a store that was closed, as they lay there.
 static FILES: LazyLock<Vec<(PathBuf, Vec<u8>)>> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     RUNTIME.block_on(async {
         let store = LogStore::open(folder.path(), config()).unwrap();
         store.register_device(QUEUE, DEVICE, NOW).await.unwrap();
@@ -75,7 +81,7 @@ fn put(folder: &Path, files: &[(PathBuf, Vec<u8>)]) {
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut files = FILES.clone();
     bytes.chunks_exact(6).take(16).for_each(|wound| damage(&mut files, wound));
-    let folder = tempfile::tempdir().unwrap();
+    let folder = folder();
     put(folder.path(), &files);
     RUNTIME.block_on(async {
         let Ok(store) = LogStore::open(folder.path(), config()) else { return };
