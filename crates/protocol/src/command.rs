@@ -265,6 +265,32 @@ mod tests {
         assert!(Command::decode(&bytes).is_err());
     }
 
+    /// That is how a structure grows (wire format, conventions); a longer tail is none of ours.
+    #[test]
+    fn command_with_fields_of_a_later_version_is_read_without_them() {
+        let with = |outer: u64, inner: u64| {
+            let mut e = writer(256);
+            written((|| {
+                e.array(7 + outer)?.u32(PROTOCOL_VERSION)?.bytes(&[1; 20])?;
+                e.u64(5)?.bytes(&[2; 16])?.bytes(&[3; 32])?.u8(0)?;
+                e.array(3 + inner)?.null()?.null()?.bytes(b"inner")?;
+                for _ in 0..inner {
+                    e.array(2)?.u8(1)?.str("later")?;
+                }
+                for _ in 0..outer {
+                    e.bytes(b"later")?;
+                }
+                Ok(())
+            })());
+            let bytes = e.into_writer();
+            Command::decode(&bytes).is_ok_and(
+                |c| matches!(c.body, Body::Forward { next: None, stamp: None, inner } if inner == b"inner"),
+            )
+        };
+        assert!(with(0, 0) && with(1, 0) && with(0, 1) && with(2, 3) && with(16, 16));
+        assert!(!with(17, 0) && !with(0, 17));
+    }
+
     #[test]
     fn command_cut_anywhere_is_refused() {
         let request = Request::CloseMailbox.encode();

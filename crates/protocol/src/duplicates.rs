@@ -78,6 +78,23 @@ mod tests {
         assert_eq!(recent.recall(&"a", 1_400), None);
     }
 
+    /// A memory that turned with every value would know the last two only.
+    #[test]
+    fn each_of_many_values_is_recalled_until_it_is_forgotten() {
+        let mut recent = Recent::new(100, 50);
+        for i in 0..50 {
+            recent.remember(i, i, 1_000);
+        }
+        for i in 0..50 {
+            assert_eq!(recent.recall(&i, 1_099), Some(&i));
+        }
+        recent.forget(&7);
+        assert_eq!(recent.recall(&7, 1_099), None);
+        assert_eq!(recent.recall(&8, 1_199), Some(&8));
+        recent.forget(&8);
+        assert_eq!(recent.recall(&8, 1_199), None);
+    }
+
     #[test]
     fn flood_of_values_stays_within_twice_the_capacity() {
         let mut recent = Recent::new(1_000_000, 50);

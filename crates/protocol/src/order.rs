@@ -123,6 +123,19 @@ mod tests {
     }
 
     #[test]
+    fn gap_is_given_up_when_more_wait_behind_it_than_there_is_room_for() {
+        let mut order = Reorder::expecting(5);
+        for n in 0..256 {
+            assert_eq!(order.push(6 + n, n, 0), []);
+        }
+        assert_eq!(order.expected(), 5);
+        let ready = order.push(6 + 256, 256, 0);
+        assert_eq!(ready.len(), 1 + 257);
+        assert_eq!(ready[..2], [Ready::Gap(1), Ready::Message(0)]);
+        assert_eq!((order.expected(), order.deadline_ms()), (6 + 257, None));
+    }
+
+    #[test]
     fn message_with_the_last_number_of_all_is_shown_like_any_other() {
         let mut order = Reorder::expecting(0);
         assert_eq!(order.push(u64::MAX, 'a', 0), []);

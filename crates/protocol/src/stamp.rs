@@ -196,6 +196,48 @@ mod tests {
         );
     }
 
+    /// A solution of the puzzle for `packet_hash`, however little work it shows.
+    fn solved(packet_hash: &[u8; 32], effort: u32) -> Stamp {
+        let hour = (NOW / HOUR_MS) as u32;
+        let solve = |nonce| {
+            let puzzle = EquiX::new(&challenge(packet_hash, effort, hour, nonce)).ok()?;
+            let solution = puzzle.solve().first()?.to_bytes();
+            Some(Stamp {
+                effort,
+                hour,
+                nonce,
+                solution,
+            })
+        };
+        (0..100).find_map(solve).unwrap()
+    }
+
+    /// Solving the puzzle once is cheap. What makes a stamp dear is how rarely a solution's hash is low.
+    #[test]
+    fn stamp_that_solves_the_puzzle_but_claims_more_work_than_it_shows_is_refused() {
+        let little = solved(&[1; 32], 1);
+        assert_eq!(little.verify(&[1; 32], 1, NOW), Ok(()));
+        let much = solved(&[1; 32], MAX_EFFORT);
+        let challenge = challenge(&[1; 32], MAX_EFFORT, much.hour, much.nonce);
+        assert!(equix::verify_bytes(&challenge, &much.solution).is_ok());
+        assert_eq!(
+            much.verify(&[1; 32], MAX_EFFORT, NOW),
+            Err(StampError::Wrong)
+        );
+    }
+
+    #[test]
+    fn solution_pays_exactly_as_far_as_its_hash_is_low() {
+        for n in 0..50 {
+            let (challenge, solution) = ([n; 32], [7; SOLUTION_BYTES]);
+            let digest = Sha256::digest([&challenge[..], &solution].concat());
+            let r = u64::from(u32::from_be_bytes(digest[..4].try_into().unwrap()));
+            let most = (u64::from(u32::MAX) / r) as u32;
+            assert!(pays(&challenge, &solution, most) && pays(&challenge, &solution, 0));
+            assert!(!pays(&challenge, &solution, most + 1));
+        }
+    }
+
     #[test]
     fn mint_beyond_the_largest_effort_is_refused_at_once() {
         assert_eq!(

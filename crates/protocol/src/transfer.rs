@@ -250,6 +250,40 @@ mod tests {
     }
 
     #[test]
+    fn transfer_of_as_many_chunks_as_there_may_be_begins_and_one_more_does_not() {
+        let of = |count, total| {
+            let plan = Plan::new(1000, 300).unwrap();
+            Assembly::start(&Chunk {
+                count,
+                total,
+                ..chunk(plan, 0)
+            })
+        };
+        assert!(of(MAX_CHUNKS, 1 << 40).is_ok());
+        assert_eq!(of(MAX_CHUNKS + 1, 1 << 40), Err(ChunkError::Numbers));
+        // A chunk holds a byte at least.
+        assert!(of(300, 300).is_ok());
+        assert_eq!(of(301, 300), Err(ChunkError::Numbers));
+        assert_eq!(of(2, 0), Err(ChunkError::Numbers));
+        assert!(Plan::new(u64::from(MAX_CHUNKS) * 10, 10).is_ok());
+        assert!(Plan::new(u64::from(MAX_CHUNKS) * 10 + 1, 10).is_err());
+    }
+
+    /// The bits come from a file of the client's own, which can be of another time or broken.
+    #[test]
+    fn restored_bits_count_only_where_there_is_a_chunk() {
+        let plan = Plan::new(700, 10).unwrap();
+        let mut assembly = Assembly::start(&chunk(plan, 0)).unwrap();
+        assembly.restore(&[0xff; 64]);
+        assert_eq!((assembly.received(), assembly.is_complete()), (70, true));
+        assembly.restore(&[0xff; 8]);
+        assert_eq!((assembly.received(), assembly.is_complete()), (64, false));
+        assert_eq!(assembly.take(&chunk(plan, 63)), Ok(false));
+        assert_eq!(assembly.take(&chunk(plan, 64)), Ok(true));
+        assert_eq!(assembly.received(), 65);
+    }
+
+    #[test]
     fn empty_file_is_one_empty_chunk() {
         let plan = Plan::new(0, 100).unwrap();
         let mut assembly = Assembly::start(&chunk(plan, 0)).unwrap();

@@ -4,7 +4,7 @@ use packet::{OpenError, open, open_layer, peek};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use wallet::CertificateKind;
 
-use crate::people::{KINDS, Person, Signing, draft, literal, strip, wrap};
+use crate::people::{KINDS, Person, Signing, cases, draft, literal, strip, wrap};
 
 #[test]
 fn packet_cut_anywhere_is_refused() {
@@ -140,7 +140,7 @@ fn apply(bytes: &[u8], changes: &[Change]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn random_bytes_never_open(bytes in vec(any::<u8>(), 0..3_000), kind in 0usize..3) {

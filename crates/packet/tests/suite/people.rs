@@ -19,6 +19,7 @@ use pgp::{
         Seipdv1ReadMode, Timestamp,
     },
 };
+use proptest::test_runner::Config as ProptestConfig;
 use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
 use wallet::{
     Certificate, CertificateBinding, CertificateKind, Fingerprint, SecretCertificate, WalletKey,
@@ -35,6 +36,13 @@ pub(crate) struct Person {
     pub(crate) wallet: WalletKey,
     pub(crate) secret: SecretCertificate,
     pub(crate) binding: CertificateBinding,
+}
+
+/// As many cases of a slow property as `most`, or as `PROPTEST_CASES` says if that is fewer.
+pub(crate) fn cases(most: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    let asked = asked.and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(asked.map_or(most, |asked| most.min(asked)))
 }
 
 pub(crate) fn rng(seed: u64) -> ChaCha20Rng {

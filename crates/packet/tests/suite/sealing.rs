@@ -14,7 +14,7 @@ use pgp::{
 use proptest::prelude::*;
 use wallet::{CertificateKind, WalletKey};
 
-use crate::people::{KINDS, NOW_S, Person, draft, envelope_of, rng, strip};
+use crate::people::{KINDS, NOW_S, Person, cases, draft, envelope_of, rng, strip};
 
 fn wallet_of(person: &Person) -> Verified {
     Verified::Wallet {
@@ -359,7 +359,7 @@ fn chunk_of_max_body_bytes_is_the_largest_packet() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn sealed_message_of_any_length_round_trips_at_its_class_length(

@@ -300,6 +300,40 @@ mod tests {
     }
 
     #[test]
+    fn text_that_fills_its_class_to_the_last_byte_opens_whole() {
+        let key = AnswerKey::from_bytes([1; 32]);
+        for (length, class) in [(3052, 4096), (3053, 16_384)] {
+            let text = vec![7; length];
+            let sealed = seal_answer(&key, &text, false);
+            assert_eq!(sealed.len(), class - 1024);
+            assert_eq!(open_answer(&key, &sealed).unwrap(), text);
+            // The salt takes 16 bytes of a refusal's room.
+            let text = vec![7; length - 16];
+            let sealed = seal_refusal(&key, &text, false);
+            assert_eq!(sealed.len(), class - 1024);
+            assert_eq!(open_answer(&key, &sealed).unwrap(), text);
+        }
+    }
+
+    /// Who seals an answer holds its key and can write any length into it.
+    #[test]
+    fn answer_that_claims_more_than_it_holds_is_refused() {
+        let key = AnswerKey::from_bytes([1; 32]);
+        let claims = |length: u32| {
+            let mut text = length.to_be_bytes().to_vec();
+            text.extend_from_slice(b"0123456789");
+            let nonce = crate::secrets::counter_nonce(0);
+            key.aead().seal_tail(nonce, &[], &mut text, 0);
+            open_answer(&key, &text)
+        };
+        assert_eq!(claims(10).unwrap(), &b"0123456789"[..]);
+        assert_eq!(claims(9).unwrap(), &b"012345678"[..]);
+        for length in [11, u32::MAX] {
+            assert_eq!(claims(length), Err(OpenAnswerError::Length));
+        }
+    }
+
+    #[test]
     fn stream_items_that_are_reordered_or_repeated_do_not_open() {
         let key = AnswerKey::from_bytes([1; 32]);
         let mut sealer = ItemSealer::new(&key, false);

@@ -36,6 +36,71 @@ fn handshake_with_another_key_or_node_fails() {
 }
 
 #[test]
+fn handshake_message_longer_than_any_is_refused_by_its_length() {
+    for (length, by_length) in [
+        (MAX_HANDSHAKE_BYTES, false),
+        (MAX_HANDSHAKE_BYTES + 1, true),
+    ] {
+        let message = vec![1; length];
+        let refused = Handshake::accept(ACCEPTOR, &[12; 32], 0, &message).map(|_| ());
+        let error = refused.unwrap_err();
+        assert_eq!(matches!(error, SessionError::Length), by_length, "{length}");
+    }
+}
+
+/// As for sessions: the version is inside what is authenticated, and neither end goes along with another.
+#[test]
+fn handshake_of_another_version_is_refused_by_both_ends() {
+    let (a, b) = ([11; 32], [12; 32]);
+    let of_version = |version: u32, from: &NodeId| {
+        let mut e = writer(64);
+        written((|| {
+            e.array(3)?.u32(version)?.u64(0)?.bytes(from.as_bytes())?;
+            Ok(())
+        })());
+        e.into_writer()
+    };
+    for version in [PROTOCOL_VERSION - 1, PROTOCOL_VERSION, PROTOCOL_VERSION + 1] {
+        let is_ours = version == PROTOCOL_VERSION;
+        let told = |error: SessionError| {
+            matches!(error, SessionError::Payload(CodecError::Unsupported { value, .. })
+                if value == u64::from(version))
+        };
+        let prologue = prologue(&ACCEPTOR);
+        let builder = || snow::Builder::new(params(PATTERN_IK).unwrap()).prologue(&prologue);
+        let noise = builder().unwrap().local_private_key(&a).unwrap();
+        let noise = noise
+            .remote_public_key(&public_key(&b))
+            .unwrap()
+            .build_initiator();
+        let mut message = [0; MAX_HANDSHAKE_BYTES];
+        let payload = of_version(version, &DIALER);
+        let n = noise
+            .unwrap()
+            .write_message(&payload, &mut message)
+            .unwrap();
+        match Handshake::accept(ACCEPTOR, &b, 0, &message[..n]) {
+            Ok(_) => assert!(is_ours),
+            Err(error) => assert!(!is_ours && told(error)),
+        }
+
+        let (dialing, message) =
+            Handshake::dial(DIALER, &a, &ACCEPTOR, &public_key(&b), 0).unwrap();
+        let noise = builder().unwrap().local_private_key(&b).unwrap();
+        let mut noise = noise.build_responder().unwrap();
+        let mut room = [0; MAX_HANDSHAKE_BYTES];
+        noise.read_message(&message, &mut room).unwrap();
+        let n = noise
+            .write_message(&of_version(version, &ACCEPTOR), &mut room)
+            .unwrap();
+        match dialing.finish(&room[..n]) {
+            Ok(_) => assert!(is_ours),
+            Err(error) => assert!(!is_ours && told(error)),
+        }
+    }
+}
+
+#[test]
 fn repeated_or_swapped_record_closes_the_link() {
     let ((mut sealer, _), (_, mut opener)) = pair();
     let mut records = Vec::new();
@@ -56,6 +121,116 @@ fn record_that_claims_four_gigabytes_is_refused_before_it_is_read() {
     let (_, (_, mut opener)) = pair();
     let mut wire = BytesMut::from(&[0xff; 8][..]);
     assert_eq!(opener.feed(&mut wire), Err(OpenError::Length(u32::MAX)));
+}
+
+#[test]
+fn record_length_that_none_has_is_refused_before_the_record_is_there() {
+    for (length, refused) in [
+        (0u32, true),
+        (16, true),
+        (17, false),
+        (65_552, false),
+        (65_553, true),
+    ] {
+        let (_, (_, mut opener)) = pair();
+        let mut wire = BytesMut::from(&length.to_be_bytes()[..]);
+        let fed = opener.feed(&mut wire);
+        assert_eq!(
+            fed,
+            if refused {
+                Err(OpenError::Length(length))
+            } else {
+                Ok(())
+            }
+        );
+    }
+}
+
+/// What a node does with its links: frames of requests that wait in batches, sealed piece by piece as the
+/// socket takes them, read one by one from where they came in.
+#[test]
+fn batches_sealed_piece_by_piece_give_their_frames_back_one_by_one() {
+    let ((mut sealer, _), (_, mut opener)) = pair();
+    let mut batch = Batch::default();
+    let mut wire = BytesMut::new();
+    let sizes = [0, 100, 4_096, 5_000, 65_536, 300_000, 9];
+    for round in 0..3u64 {
+        assert!(batch.is_empty() && batch.wire_bytes() == 0);
+        assert!(sealer.seal_next(&mut batch, usize::MAX).is_none());
+        for size in sizes {
+            let header = Header {
+                request: round,
+                ..Header::packet(SizeClass::K4, 0)
+            };
+            assert!(batch.push(header, &vec![round as u8; size]));
+            assert!(batch.push(Header::control(Kind::Ping, round), &[]));
+        }
+        assert!(!batch.push(Header::packet(SizeClass::K4, 0), &vec![0; (1 << 20) + 1]));
+        assert!(!batch.is_empty());
+        let mut pieces = 0;
+        while let Some(records) = sealer.seal_next(&mut batch, 70_000) {
+            // One record or two; the last may go beyond what is enough.
+            assert!((1..=70_000 + 65_556).contains(&records.len()));
+            wire.extend_from_slice(records);
+            pieces += 1;
+        }
+        assert!(pieces > 3);
+        assert!(batch.wire_bytes() >= sizes.iter().sum());
+        batch.clear();
+        for size in sizes {
+            let packet = opener.next_of(&mut wire).unwrap().unwrap().detached();
+            assert_eq!(
+                (packet.header.kind, packet.header.request),
+                (Kind::Packet, round)
+            );
+            assert_eq!(packet.payload, vec![round as u8; size]);
+            let ping = opener.next_of(&mut wire).unwrap().unwrap();
+            assert_eq!(
+                (ping.header, ping.payload.len()),
+                (Header::control(Kind::Ping, round), 0)
+            );
+        }
+        assert_eq!(opener.next_of(&mut wire), Ok(None));
+        assert!(wire.is_empty());
+    }
+}
+
+#[test]
+fn record_that_is_enough_is_sealed_alone() {
+    let ((mut sealer, _), _) = pair();
+    let mut batch = Batch::default();
+    for _ in 0..4 {
+        assert!(batch.push(Header::packet(SizeClass::K64, 0), &[7; 60_000]));
+    }
+    // A frame of this class is cut: three records and a tail of the fourth frame.
+    let record = 4 + 65_536 + 16;
+    for _ in 0..2 {
+        let sealed = sealer.seal_next(&mut batch, record).unwrap();
+        assert_eq!(sealed.len(), record);
+    }
+    assert_eq!(
+        sealer.seal_next(&mut batch, record + 1).unwrap().len(),
+        2 * record
+    );
+    assert_eq!(
+        sealer.seal_next(&mut batch, 1).unwrap().len(),
+        4 + 4 * 64 + 16
+    );
+    assert!(sealer.seal_next(&mut batch, 1).is_none());
+}
+
+#[test]
+fn frames_that_wait_to_be_sealed_are_counted() {
+    let ((mut sealer, _), _) = pair();
+    assert_eq!(sealer.pending_bytes(), 0);
+    assert!(sealer.push(Header::packet(SizeClass::K4, 0), &[7; 60]));
+    assert_eq!(sealer.pending_bytes(), 4 + 64 + 4096);
+    let mut wire = Vec::new();
+    sealer.flush(&mut wire);
+    assert_eq!(
+        (sealer.pending_bytes(), wire.len()),
+        (0, 4 + 64 + 4096 + 16)
+    );
 }
 
 /// A stream's items wait for their reader: each must cost what it is long, not what came beside it.

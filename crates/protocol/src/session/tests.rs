@@ -52,6 +52,53 @@ fn exchange_and_its_items_open_once_each_at_their_place() {
     }
 }
 
+/// The tag covers session and counter also where key and nonce alone would tell two exchanges apart.
+#[test]
+fn exchange_and_answer_are_sealed_over_session_and_counter_as_the_wire_format_says() {
+    let (mut client, node) = pair();
+    client.next = 0x01_0203;
+    let (id, body) = client.seal(b"question").unwrap();
+    assert_eq!(body.len(), b"question".len() + EXCHANGE_OVERHEAD_BYTES);
+    let (head, sealed) = body.split_at(SESSION_ID_BYTES + 8);
+    assert_eq!(head, [&node.id[..], &[0, 0, 0, 0, 0, 1, 2, 3]].concat());
+    let nonce = [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3];
+    let opened = node
+        .up
+        .open(nonce, head, &mut sealed.to_vec())
+        .unwrap()
+        .len();
+    assert_eq!(opened, b"question".len());
+    assert!(node.up.open(nonce, &[], &mut sealed.to_vec()).is_err());
+
+    let mut out = b"answer".to_vec();
+    node.seal(id, 0x04_0506, &mut out, 0);
+    let nonce = [0, 0, 0, 1, 2, 3, 0, 0, 0, 4, 5, 6];
+    assert_eq!(client.down.open(nonce, head, &mut out).unwrap(), b"answer");
+}
+
+#[test]
+fn items_beyond_the_last_never_take_the_nonce_of_the_first() {
+    let last = item_nonce(1, MAX_ITEMS);
+    assert_eq!(last[6..], [0xff; 6]);
+    assert_eq!(item_nonce(1, MAX_ITEMS + 1), last);
+}
+
+/// A handshake has no size class: only chance keeps its length from being a mark.
+#[test]
+fn handshakes_have_many_lengths_in_both_directions() {
+    let (node, secret) = (NodeId::from_bytes([5; 20]), [7; 32]);
+    let public = crate::link::public_key(&secret);
+    let mut lengths = [std::collections::HashSet::new(), Default::default()];
+    for seed in 0..100 {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let (_, body) = ClientHandshake::start(&node, &public, 0, &mut rng).unwrap();
+        let accepted = NodeSession::accept(&node, &secret, 0, &body, NOW, &mut rng);
+        lengths[0].insert(body.len());
+        lengths[1].insert(accepted.unwrap().1.len());
+    }
+    assert!(lengths.iter().all(|met| met.len() > 50));
+}
+
 #[test]
 fn answer_to_one_exchange_does_not_open_as_another() {
     let (mut client, node) = pair();

@@ -58,9 +58,9 @@ mod tests {
     fn window_reaches_back_a_thousand_and_twenty_four_counters_and_no_further() {
         let mut window = CounterWindow::default();
         assert!(window.take(5_000));
-        assert!(window.take(5_000 - WINDOW + 1));
-        assert!(!window.take(5_000 - WINDOW));
-        assert!(window.take(5_000 + WINDOW - 1));
+        assert!(window.take(5_000 - 1_023));
+        assert!(!window.take(5_000 - 1_024));
+        assert!(window.take(5_000 + 1_023));
         assert!(!window.take(5_000), "it is the last one still remembered");
         assert!(window.take(u64::MAX - 1) && !window.take(u64::MAX));
     }
