@@ -116,9 +116,7 @@ impl Postmark<'_> {
     pub(crate) fn pays(&self, effort: u32) -> bool {
         self.stamp.is_some_and(|stamp| {
             let hash: [u8; 32] = Sha256::digest(self.packet).into();
-            Stamp::from_bytes(&stamp)
-                .verify(&hash, effort, now_ms())
-                .is_ok()
+            Stamp::from_bytes(&stamp).is_ok_and(|s| s.verify(&hash, effort, now_ms()).is_ok())
         })
     }
 }

@@ -35,6 +35,9 @@ pub enum StampError {
     /// Less effort than asked.
     #[error("the stamp shows too little effort")]
     Effort,
+    /// Not as stamps are written.
+    #[error("the stamp is not written as a stamp is")]
+    Form,
     /// Made for another packet, or no solution at all.
     #[error("the stamp does not fit the packet")]
     Wrong,
@@ -130,22 +133,28 @@ impl Stamp {
     }
 
     /// Reads a stamp; whether it pays is for [`Self::verify`].
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8; STAMP_BYTES]) -> Self {
+    ///
+    /// # Errors
+    /// [`StampError::Form`] where the 16 bytes that a stamp does not use are not zero. One stamp has one
+    /// form: who has passed on a flood knows by its bytes that they have paid.
+    pub fn from_bytes(bytes: &[u8; STAMP_BYTES]) -> Result<Self, StampError> {
         let word = |at: usize| {
             let mut w = [0; 8];
             w.copy_from_slice(bytes.get(at..at + 8).unwrap_or(&[0; 8]));
             u64::from_be_bytes(w)
         };
+        if (word(32), word(40)) != (0, 0) {
+            return Err(StampError::Form);
+        }
         let head = word(0);
         let mut solution = [0; SOLUTION_BYTES];
         solution.copy_from_slice(&bytes[16..32]);
-        Self {
+        Ok(Self {
             effort: (head >> 32) as u32,
             hour: head as u32,
             nonce: word(8),
             solution,
-        }
+        })
     }
 }
 
@@ -178,8 +187,9 @@ mod tests {
 
     #[test]
     fn minted_stamp_pays_for_its_packet_hour_and_effort_only() {
-        let stamp = Stamp::mint(&[1; 32], 3, NOW, 7, || true).unwrap();
-        assert_eq!(Stamp::from_bytes(&stamp.to_bytes()), stamp);
+        let mut tries = 0..200;
+        let stamp = Stamp::mint(&[1; 32], 3, NOW, 7, || tries.next().is_some()).unwrap();
+        assert_eq!(Stamp::from_bytes(&stamp.to_bytes()), Ok(stamp));
         assert_eq!(stamp.verify(&[1; 32], 3, NOW), Ok(()));
         assert_eq!(stamp.verify(&[1; 32], 3, NOW + HOUR_MS), Ok(()));
         assert_eq!(stamp.verify(&[2; 32], 3, NOW), Err(StampError::Wrong));
@@ -194,6 +204,29 @@ mod tests {
             lied.verify(&[1; 32], 4_000_000, NOW),
             Err(StampError::Wrong)
         );
+    }
+
+    /// A flood that a stamp has paid for is known by the stamp's bytes. Bytes that nobody looked at made one
+    /// stamp into as many as anyone liked, each good for another flood of the same packet.
+    #[test]
+    fn stamp_with_bytes_where_there_are_none_is_refused() {
+        let mut tries = 0..200;
+        let bytes = Stamp::mint(&[1; 32], 1, NOW, 7, || tries.next().is_some())
+            .unwrap()
+            .to_bytes();
+        assert!(Stamp::from_bytes(&bytes).is_ok());
+        for at in 32..STAMP_BYTES {
+            let mut other = bytes;
+            other[at] = 1;
+            assert_eq!(Stamp::from_bytes(&other), Err(StampError::Form));
+        }
+        // And no other byte can be changed.
+        for at in 0..32 {
+            let mut other = bytes;
+            other[at] ^= 1;
+            let other = Stamp::from_bytes(&other).unwrap();
+            assert!(other.verify(&[1; 32], 1, NOW).is_err(), "byte {at}");
+        }
     }
 
     /// A solution of the puzzle for `packet_hash`, however little work it shows.
@@ -241,7 +274,7 @@ mod tests {
     #[test]
     fn mint_beyond_the_largest_effort_is_refused_at_once() {
         assert_eq!(
-            Stamp::mint(&[1; 32], MAX_EFFORT + 1, NOW, 0, || true),
+            Stamp::mint(&[1; 32], MAX_EFFORT + 1, NOW, 0, || false),
             Err(MintError::Effort(MAX_EFFORT + 1))
         );
         assert_eq!(

@@ -79,9 +79,7 @@ impl World {
             return self.arrive(next, Some(at.id), packet.into_bytes(), stamp);
         }
         let paid = stamp.is_some_and(|stamp| {
-            Stamp::from_bytes(&stamp)
-                .verify(&packet.hash(), 2, unix_ms())
-                .is_ok()
+            Stamp::from_bytes(&stamp).is_ok_and(|s| s.verify(&packet.hash(), 2, unix_ms()).is_ok())
         });
         if !paid {
             return Refusal::StampRequired { effort: 2 }.into();
@@ -157,8 +155,7 @@ impl World {
                 let pays = |effort: u32| {
                     beside.is_some_and(|stamp| {
                         Stamp::from_bytes(&stamp)
-                            .verify(&packet.hash(), effort, unix_ms())
-                            .is_ok()
+                            .is_ok_and(|s| s.verify(&packet.hash(), effort, unix_ms()).is_ok())
                     })
                 };
                 match at.obey(decoded, &certificate, pays) {
@@ -232,8 +229,7 @@ impl FakeNode {
         if let Some(effort) = faults.effort {
             let pays = stamp.is_some_and(|stamp| {
                 Stamp::from_bytes(&stamp)
-                    .verify(&packet.hash(), effort, unix_ms())
-                    .is_ok()
+                    .is_ok_and(|s| s.verify(&packet.hash(), effort, unix_ms()).is_ok())
             });
             if !pays {
                 return Answer::Refused(Refusal::StampRequired { effort });
