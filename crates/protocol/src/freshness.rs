@@ -57,6 +57,7 @@ pub struct Freshness {
     buckets: VecDeque<Bucket>,
     held: usize,
     capacity: usize,
+    closed: bool,
 }
 
 impl Freshness {
@@ -71,6 +72,7 @@ impl Freshness {
             buckets: VecDeque::new(),
             held: 0,
             capacity: capacity.max(1),
+            closed: false,
         }
     }
 
@@ -85,13 +87,16 @@ impl Freshness {
     #[must_use]
     pub fn ceiling_due(&self, now_ms: u64) -> Option<u64> {
         let reach = now_ms.max(self.floor_ms);
-        (self.ceiling_ms < reach.saturating_add(TOLERANCE_MS + TOLERANCE_MS / 2))
-            .then_some(reach.saturating_add(CEILING_AHEAD_MS))
+        let near = self.ceiling_ms < reach.saturating_add(TOLERANCE_MS + TOLERANCE_MS / 2);
+        (near && !self.closed).then_some(reach.saturating_add(CEILING_AHEAD_MS))
     }
 
-    /// Allows commands up to `ceiling_ms`, which is on disk now.
+    /// Allows commands up to `ceiling_ms`, which is on disk now. Does nothing after [`Self::close`]: the
+    /// closing ceiling may have taken its place on disk.
     pub fn raise_ceiling(&mut self, ceiling_ms: u64) {
-        self.ceiling_ms = self.ceiling_ms.max(ceiling_ms);
+        if !self.closed {
+            self.ceiling_ms = self.ceiling_ms.max(ceiling_ms);
+        }
     }
 
     /// The least ceiling that still covers all that was accepted; what a graceful stop writes.
@@ -104,7 +109,7 @@ impl Freshness {
     /// still arrives while the process ends.
     pub fn close(&mut self) -> u64 {
         let closing = self.closing_ceiling();
-        (self.floor_ms, self.ceiling_ms) = (closing, closing);
+        (self.floor_ms, self.ceiling_ms, self.closed) = (closing, closing, true);
         closing
     }
 
@@ -337,6 +342,19 @@ mod tests {
             assert!(f.accept(time, &[2; 16], NOW).is_err());
         }
         assert_eq!(f.closing_ceiling(), closing);
+    }
+
+    /// A ceiling that was on its way to a slow disk when the node stopped came after the closing one, and what
+    /// was accepted below it would have been accepted again by the next run.
+    #[test]
+    fn ceiling_that_comes_after_the_close_opens_nothing() {
+        let mut f = started();
+        let late = f.ceiling_due(NOW + 4 * TOLERANCE_MS).unwrap();
+        let closing = f.close();
+        f.raise_ceiling(late);
+        assert!(f.accept(NOW + 1, &[1; 16], NOW).is_err());
+        assert_eq!((f.ceiling_ms(), f.closing_ceiling()), (closing, closing));
+        assert_eq!(f.ceiling_due(NOW + 4 * TOLERANCE_MS), None);
     }
 
     proptest! {
