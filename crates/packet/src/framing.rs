@@ -181,6 +181,60 @@ mod tests {
     }
 
     #[test]
+    fn framing_tells_types_by_the_first_byte_and_lets_data_only_be_of_indefinite_length() {
+        for first in 0..=255u8 {
+            let tag = match first {
+                0..0x80 => None,
+                0x80..0xc0 => Some((first - 0x80) / 4),
+                0xc0.. => Some(first - 0xc0),
+            };
+            // Of one byte; partial, then of one byte; up to the end.
+            let (lengths, indeterminate): (&[&[u8]], _) = match first {
+                0xc0.. => (&[&[1, 7], &[0xe0, 7, 1, 7]], false),
+                _ => match first % 4 {
+                    0 => (&[&[1, 7]], false),
+                    1 => (&[&[0, 1, 7]], false),
+                    2 => (&[&[0, 0, 0, 1, 7]], false),
+                    _ => (&[&[7]], true),
+                },
+            };
+            for length in lengths {
+                let bytes = [&[first], *length].concat();
+                let Some(tag) = tag else {
+                    assert_eq!(next_packet(&bytes).unwrap_err(), FramingError::NotOpenPgp);
+                    continue;
+                };
+                let is_data = [8, 9, 11, 18, 20].contains(&tag);
+                match next_packet(&bytes) {
+                    Ok(framed) => {
+                        assert_eq!(framed.tag, tag);
+                        assert!(framed.body.iter().all(|byte| *byte == 7));
+                        assert!(is_data || (length[0] != 0xe0 && !indeterminate));
+                    }
+                    Err(error) => {
+                        assert!(!is_data);
+                        assert_eq!(error, FramingError::IndefiniteLength(tag));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn framing_reads_lengths_of_two_bytes() {
+        for (high, low, length) in [
+            (192, 0, 192),
+            (192, 255, 447),
+            (193, 3, 451),
+            (223, 255, 8383),
+        ] {
+            let bytes = [&[0xc2, high, low][..], &vec![7; length + 1]].concat();
+            let framed = next_packet(&bytes).unwrap();
+            assert_eq!((framed.body.len(), framed.rest), (length, &[7][..]));
+        }
+    }
+
+    #[test]
     fn framing_of_a_claim_beyond_the_input_is_truncated() {
         for bytes in [
             &[0xcb, 0xff, 0xff, 0xff, 0xff, 0xff, 1][..],

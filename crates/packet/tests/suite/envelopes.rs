@@ -117,6 +117,25 @@ fn envelope_beyond_a_bound_is_malformed() {
 }
 
 #[test]
+fn envelope_at_its_bounds_is_read() {
+    let alice = Person::new(1, CertificateKind::V6);
+    let most = Envelope {
+        content_type: "x".repeat(64),
+        reply: Some(ReplyRoute {
+            fingerprint: Fingerprint::V4([5; 20]),
+            mailboxes: vec![[0; 20].into(); 3],
+        }),
+        sender: Some(SenderProof {
+            binding: alice.binding.clone(),
+            primary_key: vec![0; 256],
+            signature: WalletSignature::from_bytes([0; 65]),
+        }),
+        ..envelope()
+    };
+    assert_eq!(decode(&most.encode()).unwrap(), most);
+}
+
+#[test]
 fn envelope_of_indefinite_length_is_malformed() {
     let mut bytes = envelope().encode();
     bytes[0] = 0x9f;
@@ -176,6 +195,17 @@ fn chunk_is_written_as_specified() {
         "02".repeat(32)
     );
     assert_eq!(hex::encode(chunk().encode()), expected);
+}
+
+#[test]
+fn last_chunk_reaches_to_the_end() {
+    let last = Chunk {
+        index: 2,
+        offset: 6,
+        name: "x".repeat(255),
+        ..chunk()
+    };
+    assert_eq!(Chunk::decode(&last.encode().into()).unwrap(), last);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::people::{KINDS, Person, Signing, literal, rng, wrap};
 const AES: SymmetricKeyAlgorithm = SymmetricKeyAlgorithm::AES256;
 
 /// A compressed packet in the legacy format without a length, as gpg writes it.
-fn compressed(content: &[u8]) -> Vec<u8> {
+pub(crate) fn compressed(content: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut encoder =
         flate2::write::DeflateEncoder::new(vec![0xa3, 1], flate2::Compression::best());

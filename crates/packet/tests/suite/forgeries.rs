@@ -222,6 +222,27 @@ fn message_with_a_broken_key_of_the_sender_is_refused() {
     }
 }
 
+/// Only Ed25519 primaries sign for wallets. A subkey that encrypts says so by what it is, before anything is
+/// verified by it.
+#[test]
+fn message_whose_sender_names_a_key_of_another_kind_is_refused() {
+    let scene = scene();
+    let subkey = &scene.alice.certificate().layer_subkey().key;
+    let body = pgp::ser::Serialize::to_bytes(subkey).unwrap();
+    let mut proof = scene.proof();
+    proof.binding.fingerprint = match pgp::types::KeyDetails::fingerprint(subkey) {
+        pgp::types::Fingerprint::V6(bytes) => wallet::Fingerprint::V6(bytes),
+        other => panic!("{other}"),
+    };
+    proof.primary_key = body;
+    let forged = Envelope {
+        sender: Some(proof),
+        ..scene.envelope.clone()
+    };
+    let refused = scene.deliver(&forged, &scene.alice);
+    assert!(matches!(refused, Err(OpenError::SenderKey)));
+}
+
 #[test]
 fn envelope_without_proof_but_signed_is_openpgp_if_the_signer_is_known() {
     let scene = scene();

@@ -16,4 +16,5 @@ mod layers;
 mod peeking;
 mod people;
 mod sealing;
+mod structure;
 mod vectors;

@@ -59,6 +59,87 @@ fn peek_of_bytes_cut_before_the_key_id_is_an_error() {
     }
 }
 
+const SHOWN: [u8; 8] = [1, 2, 3, 4, 5, 6, 7, 8];
+
+#[test]
+fn peek_reads_each_way_to_write_a_length_and_refuses_the_indefinite_ones() {
+    let body = [&[3][..], &SHOWN].concat();
+    let peek_at = |header: &[u8]| peek(&[header, &body].concat()).map(|key| *key.as_bytes());
+    let definite: [&[u8]; 10] = [
+        &[0xc1, 9],
+        &[0xc1, 191],
+        &[0xc1, 192, 0],
+        &[0xc1, 192, 255],
+        &[0xc1, 223, 255],
+        &[0xc1, 255, 0, 0, 0, 9],
+        &[0xc1, 255, 255, 255, 255, 255],
+        &[0x84, 9],
+        &[0x85, 0, 9],
+        &[0x86, 0, 0, 0, 9],
+    ];
+    for header in definite {
+        assert_eq!(peek_at(header), Ok(SHOWN), "{header:?}");
+    }
+    for partial in 224..=254 {
+        assert_eq!(peek_at(&[0xc1, partial]), Err(PeekError::IndefiniteLength));
+    }
+    assert_eq!(peek_at(&[0x87]), Err(PeekError::IndefiniteLength));
+}
+
+#[test]
+fn peek_tells_packet_types_apart_by_their_first_byte() {
+    for first in 0..=255u8 {
+        if first == b'-' {
+            continue;
+        }
+        let shown = peek(&[&[first, 9, 3][..], &SHOWN].concat());
+        let tag = match first {
+            0..0x80 => {
+                assert_eq!(shown, Err(PeekError::NotOpenPgp));
+                continue;
+            }
+            0x80..0xc0 => (first - 0x80) / 4,
+            0xc0.. => first - 0xc0,
+        };
+        let of_another_kind = shown == Err(PeekError::NotEncrypted(tag));
+        assert_eq!(of_another_kind, tag != 1, "{first:#x}");
+    }
+}
+
+/// A session key that says it ends before its key ID does is not read on into what follows.
+#[test]
+fn peek_of_a_session_key_shorter_than_its_recipient_is_too_short() {
+    let fingerprint: Vec<u8> = (1..=32).collect();
+    let forms = [
+        ([&[3][..], &SHOWN].concat(), SHOWN),
+        ([&[6, 33, 6][..], &fingerprint].concat(), SHOWN),
+        (
+            [&[6, 21, 4][..], &fingerprint[..20]].concat(),
+            [13, 14, 15, 16, 17, 18, 19, 20],
+        ),
+    ];
+    for (body, shown) in forms {
+        let length = body.len() as u8;
+        let says = |length: u8| peek(&[&[0xc1, length][..], &body].concat());
+        assert_eq!(says(length), Ok(shown.into()));
+        assert_eq!(says(length - 1), Err(PeekError::TooShort));
+        assert_eq!(says(0), Err(PeekError::TooShort));
+    }
+    for (size, version) in [
+        (33, 4),
+        (21, 6),
+        (32, 6),
+        (34, 6),
+        (20, 4),
+        (22, 4),
+        (33, 5),
+    ] {
+        let body = [&[6, size, version][..], &fingerprint].concat();
+        let shown = peek(&[&[0xc1, 60][..], &body].concat());
+        assert_eq!(shown, Err(PeekError::UnsupportedVersion(version)));
+    }
+}
+
 proptest! {
     #[test]
     fn peek_of_any_bytes_never_panics(bytes in vec(any::<u8>(), 0..100)) {

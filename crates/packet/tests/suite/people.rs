@@ -242,7 +242,7 @@ impl<'a> Signing<'a> {
     }
 }
 
-fn with_header(packet: &impl PacketTrait) -> Vec<u8> {
+pub(crate) fn with_header(packet: &impl PacketTrait) -> Vec<u8> {
     let mut bytes = Vec::new();
     packet.to_writer_with_header(&mut bytes).unwrap();
     bytes
