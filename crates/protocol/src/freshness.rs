@@ -323,6 +323,28 @@ mod tests {
         assert_eq!(f.accept(use_ms, &[77; 16], NOW), Ok(()));
     }
 
+    /// Which end of the list is the old one is what keeps the floor low and the memory small.
+    #[test]
+    fn oldest_commands_are_forgotten_first() {
+        let mut f = Freshness::resume(0, 3);
+        f.raise_ceiling(f.ceiling_due(NOW).unwrap());
+        for time in [NOW, NOW - 50_000, NOW + 50_000, NOW + 60_000] {
+            assert_eq!(f.accept(time, &[1; 16], NOW), Ok(()));
+        }
+        assert_eq!(f.held, 3);
+        assert!(f.accept(NOW - 50_000, &[2; 16], NOW).is_err(), "no room");
+        assert_eq!(f.accept(NOW, &[1; 16], NOW), Err(NotFresh::Replayed));
+        assert!(f.accept(NOW + 1, &[2; 16], NOW).is_ok());
+
+        let mut f = started();
+        for time in [NOW, NOW + 60_000] {
+            assert_eq!(f.accept(time, &[1; 16], NOW), Ok(()));
+        }
+        let later = NOW + TOLERANCE_MS + BUCKET_MS;
+        assert!(f.accept(0, &[1; 16], later).is_err());
+        assert_eq!(f.held, 1);
+    }
+
     #[test]
     fn forgotten_commands_stay_refused_if_the_clock_is_set_back() {
         let mut f = started();
