@@ -263,6 +263,31 @@ mod tests {
     }
 
     #[test]
+    fn opening_of_a_mailbox_survives_its_encoding_with_eight_tokens_and_no_more() {
+        use rand::SeedableRng as _;
+        use wallet::{CertificateKind, SecretCertificate, WalletKey};
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+        let key = WalletKey::generate(&mut rng);
+        let secret = SecretCertificate::create(&key, CertificateKind::V6, 1_800_000_000, &mut rng);
+        let secret = secret.unwrap();
+        let node = NodeId::from_bytes([4; 20]);
+        let binding = CertificateBinding::sign(&key, secret.certificate(), 7, vec![node]).unwrap();
+        let certificate = secret.certificate().to_bytes();
+        for tokens in [0, 1, 8, 9] {
+            let request = Request::OpenMailbox {
+                certificate: &certificate,
+                binding: binding.clone(),
+                tokens: (0..tokens).map(|n| [n; TOKEN_BYTES]).collect(),
+            };
+            let bytes = request.encode();
+            match Request::decode(&bytes) {
+                Ok(back) => assert!(tokens <= 8 && back == request),
+                Err(error) => assert!(tokens == 9 && matches!(error, CodecError::Length(_))),
+            }
+        }
+    }
+
+    #[test]
     fn route_with_nine_keys_is_refused() {
         let route = Route {
             wallet: WalletAddress::from_bytes([1; 20]),
