@@ -253,6 +253,32 @@ fn small_payload_does_not_keep_the_record_that_it_came_in() {
     }
 }
 
+#[test]
+fn payload_is_copied_where_it_is_short_or_fills_less_than_half_of_its_region() {
+    for (length, class, is_copied) in [
+        (0, SizeClass::K4, true),
+        (4_096, SizeClass::K4, true),
+        (32_768, SizeClass::K64, true),
+        (32_769, SizeClass::K64, false),
+        (65_536, SizeClass::K64, false),
+        (65_536, SizeClass::K256, true),
+        (131_071, SizeClass::K256, true),
+        (131_072, SizeClass::K256, false),
+        (262_144, SizeClass::K256, false),
+    ] {
+        let ((mut sealer, _), (_, mut opener)) = pair();
+        assert!(sealer.push(Header::packet(class, 0), &vec![7; length]));
+        let mut wire = Vec::new();
+        sealer.flush(&mut wire);
+        let frame = opener.next_of(&mut BytesMut::from(&wire[..]));
+        let frame = frame.unwrap().unwrap();
+        let memory = frame.payload.as_ptr();
+        let kept = frame.detached().payload;
+        assert_eq!(kept, vec![7; length]);
+        assert_eq!(kept.as_ptr() != memory, is_copied, "{length} of {class:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn frames_cross_in_order_however_the_bytes_are_cut(
