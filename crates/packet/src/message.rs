@@ -210,6 +210,7 @@ mod tests {
         assert_eq!(packet.key_id(), KeyId::from([1, 2, 3, 4, 5, 6, 7, 8]));
         assert_eq!(packet.hash()[..], Sha256::digest(SHOWN)[..]);
         assert_eq!(packet.size_class(), SizeClass::K4);
+        assert_eq!(packet.as_ref(), packet.as_bytes());
     }
 
     #[test]
