@@ -355,7 +355,7 @@ async fn pump(
 
 /// What a mailbox says, with packets opened.
 enum Ready {
-    Packet(Delivered),
+    Packet(Box<Delivered>),
     End(End),
 }
 
@@ -412,7 +412,7 @@ async fn open_item(account: Arc<Account>, item: Item) -> Option<Ready> {
         }
     });
     match opening.await {
-        Ok(delivered) => Some(Ready::Packet(delivered)),
+        Ok(delivered) => Some(Ready::Packet(Box::new(delivered))),
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => std::future::pending().await,
@@ -438,7 +438,7 @@ impl Batch {
         match ready {
             Ready::Packet(delivered) => {
                 self.bytes += delivered.packet.len();
-                self.packets.push(delivered);
+                self.packets.push(*delivered);
                 None
             }
             Ready::End(end) => Some(end),
