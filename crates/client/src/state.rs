@@ -1,7 +1,9 @@
 //! What a wallet's client keeps: outbox, inbox, transfers, receipts and history, in one SQLite file.
 //!
 //! **Invariant**: whoever is told that something was taken (a user by `send`, a mailbox by an
-//! acknowledgement) is told after the transaction that holds it is on disk (WAL with `synchronous=FULL`).
+//! acknowledgement) is told after the transaction that holds it is on disk (WAL with `synchronous=FULL`). What a
+//! mailbox has acknowledged lies there; that it did is noted here without waiting for the disk: after a power
+//! failure it is sent once more, and shown once.
 //!
 //! Several processes use one file at once: each change is one immediate transaction, and what only one of
 //! them may do at a time is claimed by a lease ([`outbox`]) or a lock file ([`crate::home`]).
@@ -142,6 +144,25 @@ impl State {
         let value = work(&transaction)?;
         transaction.commit()?;
         Ok(value)
+    }
+
+    /// One change, all of it or nothing, that a power failure may undo (and nothing less: it survives the end of the
+    /// process). Later durable changes make it durable, too.
+    fn change_without_sync<T>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, StateError>,
+    ) -> Result<T, StateError> {
+        let mut connection = self.lock();
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let changed = (|| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        })();
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        changed
     }
 
     fn seal<T: Serialize>(

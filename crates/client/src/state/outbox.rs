@@ -192,7 +192,8 @@ impl State {
         at_once: bool,
         alive: impl Fn(&Owner) -> bool,
     ) -> Result<Claim, StateError> {
-        let row = self.change(|transaction| {
+        // Undone, it is a row that nobody has claimed.
+        let row = self.change_without_sync(|transaction| {
             let found = transaction
                 .query_row(
                     "SELECT status, attempts, item, progress, lease_owner, lease_until_ms, next_attempt_ms
@@ -264,11 +265,14 @@ impl State {
         progress: &OutboxProgress,
     ) -> Result<(), StateError> {
         let sealed = self.seal("outbox.progress", id.as_bytes(), progress)?;
-        self.lock().execute(
-            "UPDATE outbox SET progress = ?2 WHERE id = ?1 AND status = ?3",
-            params![id.as_bytes(), sealed, WAITING],
-        )?;
-        Ok(())
+        // Undone, what a mailbox knows already is sent again.
+        self.change_without_sync(|transaction| {
+            transaction.execute(
+                "UPDATE outbox SET progress = ?2 WHERE id = ?1 AND status = ?3",
+                params![id.as_bytes(), sealed, WAITING],
+            )?;
+            Ok(())
+        })
     }
 
     /// Gives a row back, to be tried again at `next_ms`.
@@ -314,7 +318,8 @@ impl State {
             ),
         };
         let sealed = self.seal("outbox.progress", id.as_bytes(), &progress)?;
-        self.change(|transaction| {
+        // Undone, what a mailbox knows already is sent again.
+        self.change_without_sync(|transaction| {
             transaction.execute(
                 "UPDATE outbox SET status = ?2, progress = ?3, item = x'', lease_owner = NULL, lease_until_ms = 0
                  WHERE id = ?1 AND status = ?4",

@@ -271,3 +271,22 @@ fn file_that_is_no_database_is_named_with_what_to_do() {
     assert!(matches!(&refused, StateError::NoDatabase { path: of, .. } if *of == path));
     assert!(refused.to_string().contains("move it away"), "{refused}");
 }
+
+#[test]
+fn change_that_need_not_be_synced_leaves_others_to_be_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = open_at(&folder.path().join("state.sqlite"));
+    let synced = || -> u8 {
+        let connection = state.lock();
+        connection
+            .pragma_query_value(None, "synchronous", |row| row.get(0))
+            .unwrap()
+    };
+    assert_eq!(synced(), 2, "2 is FULL");
+    state.change_without_sync(|_| Ok(())).unwrap();
+    assert_eq!(synced(), 2);
+    let failed: Result<(), StateError> =
+        state.change_without_sync(|_| Err(StateError::OutboxFull(1)));
+    assert!(failed.is_err());
+    assert_eq!(synced(), 2);
+}

@@ -62,17 +62,24 @@ pub(super) fn sending_at_once(devnet: &Devnet) -> Result<()> {
 /// Ctrl-C in the middle of a file, then the same command again: the transfer goes on where it was, under its id.
 pub(super) fn interrupted_by_the_user(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
-    let (file, sha256) = make_file(alice.home(), "half.bin", 192 * MIB, 6)?;
+    let (file, sha256) = make_file(alice.home(), "half.bin", 96 * MIB, 6)?;
     let file = file.to_string_lossy().into_owned();
     let command = ["send", &bob.address, "--file", &file];
     let saved = bob.home().join("saved");
     let listening = bob.listen(&["--save", &saved.to_string_lossy()])?;
     let mut sending = alice.command(&command).stdout(Stdio::null()).spawn()?;
     let pid = Pid::from_raw(sending.id() as i32);
+    // It holds still while it is looked at: a busy machine must not make it end meanwhile.
     wait_until("the transfer has begun", || {
-        Ok(alice.waiting()? > 0 || sending.try_wait()?.is_some())
+        kill(pid, Signal::SIGSTOP)?;
+        let begun = alice.waiting()? > 0;
+        if !begun {
+            kill(pid, Signal::SIGCONT)?;
+        }
+        Ok(begun || sending.try_wait()?.is_some())
     })?;
     kill(pid, Signal::SIGINT)?;
+    kill(pid, Signal::SIGCONT)?;
     let status = sending.wait()?;
     ensure!(!status.success(), "the file was sent before it was stopped");
     let kept = alice.ok(&["outbox", "list", "--json"])?;
