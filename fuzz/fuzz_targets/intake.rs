@@ -16,6 +16,7 @@ use rand::rngs::OsRng;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use wallet::{Certificate, CertificateKind, SecretCertificate, WalletAddress, WalletKey};
 
@@ -49,6 +50,8 @@ static OWNER: LazyLock<SecretCertificate> = LazyLock::new(|| person(OWNER_SEED).
 
 static NODE: LazyLock<Running> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    // Rust programs ignore this signal from their beginning, but here main is the fuzzer's.
+    let _ = runtime.block_on(async { signal(SignalKind::pipe()) }).unwrap();
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (listen, admin_listen) = (free(), free());
     let (wallet, certificate) = person(NODE_SEED);

@@ -7,12 +7,15 @@ use std::sync::{LazyLock, Mutex};
 use chain::{Chain, ChainConfig, RunningChain};
 use serde_json::Value;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 const INTERNAL_ERROR: i64 = -32603;
 
 static CHAIN: LazyLock<(Runtime, RunningChain, Mutex<Option<TcpStream>>)> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    // Rust programs ignore this signal from their beginning, but here main is the fuzzer's.
+    let _ = runtime.block_on(async { signal(SignalKind::pipe()) }).unwrap();
     let config = ChainConfig { test_controls: false, ..ChainConfig::default() };
     let chain = runtime.block_on(Chain::start(config, CancellationToken::new())).unwrap();
     (runtime, chain, Mutex::new(None))
