@@ -153,7 +153,7 @@ pub(crate) fn rpc(seeds: &mut Seeds) -> Outcome {
         ),
         (
             "eth_call-of-a-loop",
-            r#"[{"input":"0x5b600056","gas":"0x1c9c380","accessList":[]},"earliest"]"#.to_owned(),
+            r#"[{"input":"0x5b600056","gas":"0x10000","accessList":[]},"earliest"]"#.to_owned(),
         ),
         (
             "eth_estimateGas",
