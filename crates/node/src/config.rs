@@ -13,6 +13,8 @@ pub(crate) const REQUEST_TIMEOUT_PER_HOP: Duration = Duration::from_secs(15);
 pub(crate) const FAIL_OVER_AFTER: Duration = Duration::from_secs(10);
 /// How long a client may take to send a request's head.
 pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// The same while less than a quarter of all places is left.
+pub(crate) const CROWDED_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a client may take to send a body of at most a mebibyte.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a client may take nothing of what is written to it.

@@ -5,6 +5,7 @@
 //! ([`site::SiteProfile`]), and learns nothing.
 
 mod alarm;
+mod bodies;
 mod exchange;
 mod patience;
 mod plain;
@@ -12,45 +13,55 @@ mod sessions;
 mod site;
 mod stream;
 
+pub(crate) use bodies::Bodies;
 pub(crate) use sessions::Sessions;
 pub(crate) use site::{Bare, SiteProfile};
+pub(crate) use stream::Unread;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use protocol::answer::Refusal;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
-use crate::config::{BODY_TIMEOUT, DRAIN_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, WRITE_TIMEOUT};
+use crate::config::{CROWDED_TIMEOUT, DRAIN_TIMEOUT, HEAD_TIMEOUT, MAX_CONNECTIONS, WRITE_TIMEOUT};
 use crate::forward::Router;
 use crate::links;
 use crate::observer::{Eyes, Sight};
 use alarm::Alarms;
 use patience::Patient;
-
-/// A body at most: a frame of the largest class, its header, and what an exchange adds.
-const MAX_BODY_BYTES: usize = packet::SizeClass::M1.frame_bytes()
-    + protocol::frame::HEADER_BYTES
-    + protocol::session::EXCHANGE_OVERHEAD_BYTES;
-/// Bodies up to this are always read: with [`MAX_CONNECTIONS`] they take 320 MiB.
-const SMALL_BODY_BYTES: usize = 20 * 1_024;
-/// Larger bodies that are read or worked on at once, in KiB: half a gibibyte.
-const LARGE_BODIES_KIB: usize = 512 * 1_024;
-/// How long a large body waits for room before its client is sent away.
-const ROOM_TIMEOUT: Duration = Duration::from_secs(10);
+use stream::Events;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// What a request led to.
+enum Served {
+    Response(Response<Body>),
+    /// A stream that takes the connection over.
+    Stream(Events),
+}
+
+impl From<Response<Body>> for Served {
+    fn from(response: Response<Body>) -> Self {
+        Self::Response(response)
+    }
+}
+
+/// Where a request leaves the stream that is to take its connection over.
+type Handover = Arc<Mutex<Option<Events>>>;
 
 /// What serving a request needs.
 pub(crate) struct Intake {
@@ -61,15 +72,9 @@ pub(crate) struct Intake {
     /// Accepted links, to wait for at the end.
     pub(crate) links: TaskTracker,
     pub(crate) bodies: Bodies,
-}
-
-/// Room for bodies.
-pub(crate) struct Bodies(Arc<Semaphore>);
-
-impl Default for Bodies {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LARGE_BODIES_KIB)))
-    }
+    pub(crate) unread: Unread,
+    /// Connections at once; more wait in the kernel's queue.
+    pub(crate) connections: usize,
 }
 
 /// A connection's place; a link that it becomes keeps it.
@@ -79,7 +84,8 @@ impl Intake {
     /// Accepts connections until the node stops, then lets what is under way finish.
     pub(crate) async fn run(self: Arc<Self>, listener: TcpListener) {
         let shutdown = self.router.shutdown().clone();
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let most = self.connections.min(MAX_CONNECTIONS);
+        let room = Arc::new(Semaphore::new(most));
         loop {
             let permit = tokio::select! {
                 biased;
@@ -98,7 +104,12 @@ impl Intake {
                 Ok((socket, from)) => {
                     self.eyes().see(Sight::Connection { from });
                     let intake = Arc::clone(&self);
-                    tokio::spawn(async move { intake.serve(socket, from, Arc::new(permit)).await });
+                    // With few places left nobody keeps one for long who says nothing.
+                    let head_most = match room.available_permits() < most / 4 {
+                        true => CROWDED_TIMEOUT,
+                        false => HEAD_TIMEOUT,
+                    };
+                    tokio::spawn(intake.serve(socket, from, Arc::new(permit), head_most));
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: wait for some to close.
@@ -107,36 +118,71 @@ impl Intake {
                 }
             }
         }
-        let all = room.acquire_many(MAX_CONNECTIONS as u32);
+        let all = room.acquire_many(most as u32);
         let _slow = tokio::time::timeout(DRAIN_TIMEOUT, all).await;
     }
 
-    async fn serve(self: &Arc<Self>, socket: TcpStream, from: SocketAddr, place: Place) {
-        let _counted = Counted::new(self);
+    async fn serve(
+        self: Arc<Self>,
+        socket: TcpStream,
+        from: SocketAddr,
+        place: Place,
+        head_most: Duration,
+    ) {
+        let counted = Counted::new(&self);
         let _slow_start = socket.set_nodelay(true);
-        let bodies = Alarms::default();
+        let (bodies, handover) = (Alarms::default(), Handover::default());
         let service = service_fn(|request| {
-            let (intake, place, bodies) = (Arc::clone(self), Arc::clone(&place), bodies.clone());
-            async move { Ok::<_, Infallible>(intake.respond(request, from, place, &bodies).await) }
+            let (intake, place) = (Arc::clone(&self), Arc::clone(&place));
+            let (bodies, handover) = (bodies.clone(), Arc::clone(&handover));
+            async move {
+                let version = request.version();
+                match intake.respond(request, from, place, &bodies).await {
+                    Served::Response(response) => Ok::<_, Infallible>(response),
+                    Served::Stream(events) => {
+                        *handover.lock() = Some(events.for_version(version));
+                        // The connection sees it now, and drops this.
+                        std::future::pending().await
+                    }
+                }
+            }
         });
-        let connection = hyper::server::conn::http1::Builder::new()
+        let mut connection = hyper::server::conn::http1::Builder::new()
             .timer(Alarms::default())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(head_most)
             .max_buf_size(64 * 1024)
             .serve_connection(TokioIo::new(Patient::new(socket, WRITE_TIMEOUT)), service)
             .with_upgrades();
-        tokio::pin!(connection);
         let shutdown = self.router.shutdown().clone();
-        let ended = tokio::select! {
+        let mut ended = tokio::select! {
             biased;
-            ended = &mut connection => ended,
-            () = shutdown.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+            ended = until_handed_over(&mut connection, &handover) => Some(ended),
+            () = shutdown.cancelled() => None,
         };
-        if let Err(error) = ended {
-            tracing::trace!(target: "node::intake", %error, "a connection ended early");
+        if ended.is_none() {
+            Pin::new(&mut connection).graceful_shutdown();
+            ended = Some(until_handed_over(&mut connection, &handover).await);
+        }
+        match ended {
+            Some(Ok(Some(events))) => {
+                let Some(parts) = connection.into_parts() else {
+                    return;
+                };
+                let socket = parts.io.into_inner();
+                let intake = Arc::clone(&self);
+                // Anew, so that what a request took is given back.
+                tokio::spawn(async move {
+                    let _place = (place, counted);
+                    let ended = events.run(socket, &intake.unread, shutdown).await;
+                    if let Err(error) = ended {
+                        tracing::trace!(target: "node::intake", %error, "a stream ended early");
+                    }
+                });
+            }
+            Some(Err(error)) => {
+                tracing::trace!(target: "node::intake", %error, "a connection ended early");
+            }
+            Some(Ok(None)) | None => {}
         }
     }
 
@@ -146,13 +192,13 @@ impl Intake {
         from: SocketAddr,
         place: Place,
         alarms: &Alarms,
-    ) -> Response<Body> {
+    ) -> Served {
         if links::is_upgrade(&request) {
-            return self.upgrade(&mut request, place);
+            return self.upgrade(&mut request, place).into();
         }
         let plain = self.plain_path.as_deref() == Some(request.uri().path());
         if request.method() != Method::POST {
-            return self.stranger();
+            return self.stranger().into();
         }
         let wants_stream = request
             .headers()
@@ -166,8 +212,8 @@ impl Intake {
                 plain::serve(&self, body, wants_stream).await
             }
             (Ok((body, _room)), false) => exchange::serve(&self, body, from).await,
-            (Err(refusal), true) => plain::refuse(&refusal),
-            (Err(_), false) => self.stranger(),
+            (Err(refusal), true) => plain::refuse(&refusal).into(),
+            (Err(_), false) => self.stranger().into(),
         }
     }
 
@@ -202,77 +248,39 @@ impl Intake {
     }
 }
 
-impl Bodies {
-    /// Reads a body; a large one only if there is room for it.
-    async fn read(
-        &self,
-        request: Request<Incoming>,
-        alarms: &Alarms,
-    ) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Refusal> {
-        // A client that does not say how long its body is takes as much room as it might need.
-        let claimed = request.body().size_hint().upper();
-        let most = claimed.map_or(MAX_BODY_BYTES, |n| usize::try_from(n).unwrap_or(usize::MAX));
-        if most > MAX_BODY_BYTES {
-            return Err(Refusal::TooLarge);
-        }
-        let room = if most <= SMALL_BODY_BYTES {
-            None
-        } else {
-            let kib = u32::try_from(most.div_ceil(1024)).unwrap_or(u32::MAX);
-            let room = Arc::clone(&self.0).acquire_many_owned(kib);
-            match tokio::time::timeout(ROOM_TIMEOUT, room).await {
-                Ok(Ok(room)) => Some(room),
-                _ => return Err(Refusal::Busy),
-            }
-        };
-        tokio::select! {
-            biased;
-            body = collect(request.into_body()) => body.map(|body| (body, room)),
-            () = alarms.after(BODY_TIMEOUT) => Err(Refusal::Malformed),
-        }
-    }
-}
+type Connection<S> =
+    hyper::server::conn::http1::UpgradeableConnection<TokioIo<Patient<TcpStream>>, S>;
 
-/// Reads a whole body of at most [`MAX_BODY_BYTES`]. One that comes in one piece, as those of the smallest class
-/// do, is not copied.
-async fn collect(mut body: Incoming) -> Result<Bytes, Refusal> {
-    let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
-    while !body.is_end_stream() {
-        let Some(frame) = body.frame().await else {
-            break;
-        };
-        // Trailers are nobody's business.
-        let Ok(piece) = frame.map_err(|_| Refusal::Malformed)?.into_data() else {
-            continue;
-        };
-        if first.len() + whole.len() + piece.len() > MAX_BODY_BYTES {
-            return Err(Refusal::TooLarge);
-        }
-        if first.is_empty() && whole.is_empty() {
-            first = piece;
-        } else {
-            whole.extend_from_slice(&std::mem::take(&mut first));
-            whole.extend_from_slice(&piece);
-        }
-    }
-    Ok(if whole.is_empty() {
-        first
-    } else {
-        whole.freeze()
+/// Drives a connection to its end, or until a stream is there to take it over.
+async fn until_handed_over<S>(
+    connection: &mut Connection<S>,
+    handover: &Handover,
+) -> hyper::Result<Option<Events>>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    std::future::poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
+        Poll::Pending => match handover.lock().take() {
+            Some(events) => Poll::Ready(Ok(Some(events))),
+            None => Poll::Pending,
+        },
     })
+    .await
 }
 
 /// One of the open connections, counted until it is dropped.
-struct Counted<'i>(&'i Intake);
+struct Counted(Arc<Intake>);
 
-impl<'i> Counted<'i> {
-    fn new(intake: &'i Intake) -> Self {
+impl Counted {
+    fn new(intake: &Arc<Intake>) -> Self {
         intake.router.metrics().connections.inc();
-        Self(intake)
+        Self(Arc::clone(intake))
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.router.metrics().connections.dec();
     }

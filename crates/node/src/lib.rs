@@ -14,6 +14,7 @@ mod admin;
 mod ceiling;
 mod clock;
 mod config;
+mod descriptors;
 mod forward;
 mod intake;
 mod links;
@@ -42,7 +43,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::now_ms;
 use crate::config::{DRAIN_TIMEOUT, MAX_NONCES};
 use crate::forward::{Router, RouterParts};
-use crate::intake::{Bare, Bodies, Intake, Sessions};
+use crate::intake::{Bare, Bodies, Intake, Sessions, Unread};
 use crate::links::{Links, Local};
 use crate::mailbox::{Accounts, MailboxParts, Mailboxes};
 use crate::metrics::Metrics;
@@ -236,6 +237,8 @@ async fn start(
         plain_path: config.plain_intake.clone(),
         links: TaskTracker::new(),
         bodies: Bodies::default(),
+        unread: Unread::default(),
+        connections: descriptors::connections(),
     });
 
     tasks.spawn(syncer.run(shutdown.clone().cancelled_owned()));

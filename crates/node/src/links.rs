@@ -9,6 +9,7 @@
 
 mod accept;
 mod dial;
+mod items;
 mod pipe;
 mod queue;
 mod transit;
@@ -26,7 +27,6 @@ use parking_lot::Mutex;
 use protocol::NodeId;
 use rand::Rng as _;
 use thiserror::Error;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,7 @@ use crate::metrics::Metrics;
 use crate::observer::Eyes;
 use crate::tables::Ledger;
 pub(crate) use dial::Asker;
+pub(crate) use items::{Items, ItemsTo, items};
 
 /// Links dialled at once; beyond that the request is refused as unreachable.
 const MAX_LINKS: usize = 4_096;
@@ -61,8 +62,8 @@ pub(crate) struct Request {
 pub(crate) enum Reply {
     /// The one answer.
     Answer(Bytes),
-    /// Encoded items; the stream ends when the channel does.
-    Stream(mpsc::Receiver<Bytes>),
+    /// Encoded items.
+    Stream(Items),
 }
 
 /// Why a request got no answer.

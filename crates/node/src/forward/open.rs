@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use protocol::answer::{Answer, ItemSealer, NodeTime, Refusal, seal_answer, seal_refusal};
 use protocol::command::{Body, CodecError, Command, Ties};
 use protocol::forward::Origin;
 use protocol::freshness::NotFresh;
-use tokio::sync::mpsc;
 
 use super::{Arrived, Router, refuse};
 use crate::clock::now_ms;
@@ -133,24 +131,8 @@ pub(crate) fn seal_one(ties: &Ties, answer: &[u8], wraps: bool) -> Reply {
 fn seal_reply(ties: &Ties, reply: Reply) -> Reply {
     match reply {
         Reply::Answer(answer) => seal_one(ties, &answer, true),
-        Reply::Stream(mut items) => {
-            let mut sealer = ItemSealer::new(&ties.answer_key, true);
-            let (to, sealed) = mpsc::channel::<Bytes>(1);
-            tokio::spawn(async move {
-                loop {
-                    let item = tokio::select! {
-                        biased;
-                        () = to.closed() => return,
-                        item = items.recv() => item,
-                    };
-                    let Some(item) = item else { return };
-                    let answer = Answer::Sealed(sealer.seal(&item).into()).encode();
-                    if to.send(answer.into()).await.is_err() {
-                        return;
-                    }
-                }
-            });
-            Reply::Stream(sealed)
+        Reply::Stream(items) => {
+            Reply::Stream(items.sealed(ItemSealer::new(&ties.answer_key, true)))
         }
     }
 }

@@ -9,10 +9,10 @@ use http::Response;
 use packet::SizeClass;
 use protocol::frame::{self, Header, Kind};
 use protocol::session::{ExchangeId, NodeSession, SESSION_ID_BYTES, session_id};
-use tokio::sync::mpsc;
 
 use super::sessions::Session;
-use super::{Body, Intake, full, stream};
+use super::stream::Events;
+use super::{Body, Intake, Served, full};
 use crate::clock::now_ms;
 use crate::forward::Arrived;
 use crate::links::Reply;
@@ -22,28 +22,28 @@ use crate::observer::{Eyes, Sight};
 const PAYLOAD_AT: usize = SESSION_ID_BYTES + 8 + frame::HEADER_BYTES;
 
 /// Serves a body that is an exchange or a handshake; anything else meets the site.
-pub(super) async fn serve(intake: &Intake, body: Bytes, by: SocketAddr) -> Response<Body> {
+pub(super) async fn serve(intake: &Intake, body: Bytes, by: SocketAddr) -> Served {
     let now = now_ms();
     let session = session_id(&body).and_then(|id| intake.sessions.find(id, now));
     let Some(session) = session else {
-        return handshake(intake, &body, now);
+        return handshake(intake, &body, now).into();
     };
     let mut body = match body.try_into_mut() {
         Ok(body) => body,
         Err(shared) => shared.as_ref().into(),
     };
     let Ok((exchange, clear)) = session.keys.open(&mut body) else {
-        return intake.stranger();
+        return intake.stranger().into();
     };
     if !session.take(exchange.counter(), now) {
-        return intake.stranger();
+        return intake.stranger().into();
     }
     intake.eyes().see(Sight::Asked { by, frame: clear });
     let Ok((header, payload)) = frame::split(clear) else {
-        return intake.stranger();
+        return intake.stranger().into();
     };
     if header.kind != Kind::Packet {
-        return intake.stranger();
+        return intake.stranger().into();
     }
     let length = payload.len();
     let packet = if length < header.region_bytes() / 2 {
@@ -65,13 +65,16 @@ pub(super) async fn serve(intake: &Intake, body: Bytes, by: SocketAddr) -> Respo
         .await
     {
         Reply::Answer(answer) => match asker.seal(0, answer_header(), &answer) {
-            Some(sealed) => intake.site.answer(full(sealed)),
-            None => intake.stranger(),
+            Some(sealed) => intake.site.answer(full(sealed)).into(),
+            None => intake.stranger().into(),
         },
         Reply::Stream(items) => {
-            let stop = intake.router.shutdown().clone();
-            let sealed = seal_items(asker, items, now);
-            intake.site.stream(stream::events(sealed, stop))
+            // A session's keys are not to be used for longer than it lives.
+            let expires_ms = asker.session.keys.expires_ms;
+            let left = Duration::from_millis(expires_ms.saturating_sub(now));
+            let sealer = ItemsSealer { asker, next: 0 };
+            let events = Events::new(intake.site.stream(), items).sealed(sealer, left);
+            Served::Stream(events)
         }
     }
 }
@@ -102,37 +105,21 @@ impl Asker {
     }
 }
 
-/// Seals a stream's items one by one; its bounded channels hold the sender back when the client is slow.
-/// The stream ends with its session, whose keys are not to be used for longer.
-fn seal_items(
+/// Seals a stream's items, one after the other.
+pub(super) struct ItemsSealer {
     asker: Asker,
-    mut items: mpsc::Receiver<Bytes>,
-    now_ms: u64,
-) -> mpsc::Receiver<Bytes> {
-    let (to, sealed) = mpsc::channel::<Bytes>(1);
-    let left = Duration::from_millis(asker.session.keys.expires_ms.saturating_sub(now_ms));
-    tokio::spawn(async move {
-        let expired = tokio::time::sleep(left);
-        tokio::pin!(expired);
-        let mut next = 0;
-        loop {
-            let item = tokio::select! {
-                biased;
-                () = to.closed() => return,
-                () = &mut expired => return,
-                item = items.recv() => item,
-            };
-            let Some(item) = item else { return };
-            let Some(out) = asker.seal(next, Header::item(0, SizeClass::K4, 0), &item) else {
-                return;
-            };
-            next += 1;
-            if to.send(out.into()).await.is_err() {
-                return;
-            }
-        }
-    });
-    sealed
+    next: u64,
+}
+
+impl ItemsSealer {
+    /// The sealed frame around an item; `None` if it fits none.
+    pub(super) fn seal(&mut self, item: &[u8]) -> Option<Vec<u8>> {
+        let sealed = self
+            .asker
+            .seal(self.next, Header::item(0, SizeClass::K4, 0), item);
+        self.next += 1;
+        sealed
+    }
 }
 
 fn handshake(intake: &Intake, body: &[u8], now: u64) -> Response<Body> {

@@ -9,7 +9,8 @@ use protocol::forward::Origin;
 use protocol::frame::MAX_HOPS;
 use serde_json::json;
 
-use super::{Body, Intake, full, stream};
+use super::stream::Events;
+use super::{Body, Intake, Served, full};
 use crate::forward::Arrived;
 use crate::links::Reply;
 
@@ -19,17 +20,19 @@ const MAX_BODY_BYTES: usize = packet::MAX_PACKET_BYTES;
 const MAX_MESSAGE_BYTES: usize = SizeClass::M1.packet_bytes();
 
 /// Serves one message.
-pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> Response<Body> {
+pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> Served {
     if body.len() > MAX_BODY_BYTES {
-        return refuse(&Refusal::TooLarge);
+        return refuse(&Refusal::TooLarge).into();
     }
     let packet = match packet::dearmor(&body, MAX_BODY_BYTES) {
         Ok(std::borrow::Cow::Borrowed(_)) => body,
         Ok(std::borrow::Cow::Owned(binary)) => binary.into(),
-        Err(error) => return refused(StatusCode::BAD_REQUEST, "malformed", &error.to_string()),
+        Err(error) => {
+            return refused(StatusCode::BAD_REQUEST, "malformed", &error.to_string()).into();
+        }
     };
     if packet.len() > MAX_MESSAGE_BYTES {
-        return refuse(&Refusal::TooLarge);
+        return refuse(&Refusal::TooLarge).into();
     }
     let arrived = Arrived {
         packet,
@@ -40,11 +43,8 @@ pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> R
         hops: MAX_HOPS,
         from: None,
     };
-    match intake.router.route(arrived).await {
-        Reply::Stream(items) => {
-            let stop = intake.router.shutdown().clone();
-            intake.site.stream(stream::events(items, stop))
-        }
+    let response = match intake.router.route(arrived).await {
+        Reply::Stream(items) => return Served::Stream(Events::new(intake.site.stream(), items)),
         Reply::Answer(bytes) => match Answer::decode(&bytes) {
             Ok(Answer::Acknowledged(a)) => json_response(
                 StatusCode::OK,
@@ -60,7 +60,8 @@ pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> R
             // The answer to a layer is for whoever holds its answer key.
             _ => intake.site.answer(full(bytes)),
         },
-    }
+    };
+    response.into()
 }
 
 /// The response to what was refused.

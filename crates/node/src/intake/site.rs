@@ -8,8 +8,8 @@ use super::{Body, empty};
 pub(crate) trait SiteProfile: Send + Sync + 'static {
     /// The response around the bytes of an answered exchange or handshake.
     fn answer(&self, body: Body) -> Response<Body>;
-    /// The response around an event stream.
-    fn stream(&self, body: Body) -> Response<Body>;
+    /// The head of the response around an event stream.
+    fn stream(&self) -> Response<()>;
     /// What someone meets who is no client: it must not depend on why.
     fn stranger(&self) -> Response<Body>;
 }
@@ -24,8 +24,8 @@ impl SiteProfile for Bare {
         typed(body, HeaderValue::from_static("application/octet-stream"))
     }
 
-    fn stream(&self, body: Body) -> Response<Body> {
-        let mut response = typed(body, HeaderValue::from_static("text/event-stream"));
+    fn stream(&self) -> Response<()> {
+        let mut response = typed((), HeaderValue::from_static("text/event-stream"));
         response
             .headers_mut()
             .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -39,7 +39,7 @@ impl SiteProfile for Bare {
     }
 }
 
-fn typed(body: Body, content_type: HeaderValue) -> Response<Body> {
+fn typed<B>(body: B, content_type: HeaderValue) -> Response<B> {
     let mut response = Response::new(body);
     response
         .headers_mut()

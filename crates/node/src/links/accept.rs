@@ -16,14 +16,14 @@ use thiserror::Error;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::Reply;
 use super::dial::Passage;
 use super::pipe::{Far, Frames, PipeError, read_handshake, write_frames, write_handshake};
 use super::queue::{NotQueued, Queue, queue, region_kib};
 use super::transit::Passing;
+use super::{Items, Reply};
 use crate::config::DRAIN_TIMEOUT;
 use crate::forward::{Arrived, Router, patience};
 
@@ -345,17 +345,21 @@ impl Serving {
     async fn pass_on(
         &self,
         request: u64,
-        mut items: mpsc::Receiver<Bytes>,
+        mut items: Items,
         credit: &Credit,
     ) -> Result<(), NotQueued> {
-        while let Some(item) = items.recv().await {
+        loop {
+            // An item is not even taken before it may go: thousands of readers may have stopped reading.
+            credit.some().await;
+            let Some(item) = items.recv().await else {
+                return Ok(());
+            };
             let kib = region_kib(&item).ok_or(NotQueued::TooLarge)?;
-            credit.spend(i64::from(kib) * 1024).await;
+            credit.spend(i64::from(kib) * 1024);
             self.queue
                 .put(Header::item(request, SizeClass::K4, 0), item)
                 .await?;
         }
-        Ok(())
     }
 }
 
@@ -403,11 +407,15 @@ impl Credit {
         self.granted.notify_one();
     }
 
-    /// Waits until there is any credit, then takes `bytes`.
-    async fn spend(&self, bytes: i64) {
+    /// Waits until there is any credit.
+    async fn some(&self) {
         while self.bytes.load(Ordering::Acquire) <= 0 {
             self.granted.notified().await;
         }
+    }
+
+    /// Takes `bytes`, if need be more than there are.
+    fn spend(&self, bytes: i64) {
         self.bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 }
@@ -422,11 +430,13 @@ mod tests {
             bytes: AtomicI64::new(1),
             granted: Notify::new(),
         };
-        credit.spend(1 << 20).await;
-        let waiting = tokio::time::timeout(Duration::from_millis(20), credit.spend(1));
+        credit.some().await;
+        credit.spend(1 << 20);
+        let waiting = tokio::time::timeout(Duration::from_millis(20), credit.some());
         assert!(waiting.await.is_err(), "it is below zero");
         credit.grant(1 << 20);
-        credit.spend(1).await;
+        credit.some().await;
+        credit.spend(1);
         for _ in 0..20 {
             credit.grant(u32::MAX);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use ledger::NodeRecord;
 use parking_lot::Mutex;
 use protocol::answer::Refusal;
@@ -14,7 +14,6 @@ use protocol::frame::{Header, Kind};
 use protocol::link::{Handshake, MAX_LIFETIME_MS};
 use thiserror::Error;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -239,9 +238,21 @@ async fn expire(shared: &Weak<Shared>) {
 }
 
 /// Tells the far end that nobody waits, unless the answer came.
-struct Asked {
+#[derive(Debug)]
+pub(super) struct Asked {
     shared: Arc<Shared>,
     request: u64,
+}
+
+impl Asked {
+    /// Grants the sender of a stream as much as an item of it took.
+    pub(super) fn grant(&self, item: &[u8]) {
+        let granted = region_kib(item).unwrap_or(0) * 1024;
+        // A stream sends no more than it was granted, so that of these few can wait at a time.
+        self.shared
+            .queue
+            .insist(Header::credit(self.request, granted));
+    }
 }
 
 impl Drop for Asked {
@@ -354,34 +365,9 @@ impl Asker {
             request,
         };
         match answer.await {
-            Ok(Reply::Stream(items)) => Ok(Reply::Stream(granting(asked, items))),
+            Ok(Reply::Stream(items)) => Ok(Reply::Stream(items.asked(asked))),
             Ok(reply) => Ok(reply),
             Err(_) => Err(LinkError::Lost),
         }
     }
-}
-
-/// Passes items on and grants their sender as much again; ends the request when the reader goes.
-fn granting(asked: Asked, mut items: mpsc::Receiver<Bytes>) -> mpsc::Receiver<Bytes> {
-    let (to, reader) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let asked = asked;
-        loop {
-            let item = tokio::select! {
-                biased;
-                () = to.closed() => break,
-                item = items.recv() => item,
-            };
-            let Some(item) = item else { break };
-            let granted = region_kib(&item).unwrap_or(0) * 1024;
-            if to.send(item).await.is_err() {
-                break;
-            }
-            let credit = Header::credit(asked.request, granted);
-            if asked.shared.queue.put_control(credit).await.is_err() {
-                break;
-            }
-        }
-    });
-    reader
 }

@@ -9,14 +9,14 @@ use bytes::Bytes;
 use mailbox::{Cursor, DeviceId, QueueId, StoredPacket};
 use protocol::answer::{Answer, Item, ItemSealer, Refusal};
 use protocol::command::Ties;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Mailboxes;
 use super::owner::refusal_of;
 use crate::clock::now_ms;
 use crate::config::MAX_STREAMS;
-use crate::links::Reply;
+use crate::links::{ItemsTo, Reply, items};
 
 /// How often a silent delivery stream shows that the mailbox is alive.
 const BEAT_EVERY: Duration = Duration::from_secs(300);
@@ -84,7 +84,7 @@ impl Mailboxes {
                 },
             );
         }
-        let (to, items) = mpsc::channel(1);
+        let (to, items) = items();
         let stream = Stream {
             sealer: ItemSealer::new(&ties.answer_key, false),
             to: to.clone(),
@@ -159,7 +159,7 @@ impl Drop for Listed<'_> {
 
 struct Stream {
     sealer: ItemSealer,
-    to: mpsc::Sender<Bytes>,
+    to: ItemsTo,
     queue: QueueId,
     device: DeviceId,
     /// The last cursor sent.
@@ -271,7 +271,7 @@ impl Stream {
             // Thousands of readers may have stopped reading: nothing is held for them meanwhile.
             if wanted > 0 {
                 self.make_room(wanted, mailboxes).await?;
-                let _ready = self.to.reserve().await.map_err(|_| Gone)?;
+                let _ready = self.to.place(wanted as usize).await.map_err(|_| Gone)?;
             }
         }
     }
@@ -286,7 +286,7 @@ impl Stream {
             .await
             .map_err(|_| NotSent::Stalled)?
             .map_err(|Gone| NotSent::Gone)?;
-        let place = tokio::time::timeout(STALLED_AFTER, self.to.reserve())
+        let place = tokio::time::timeout(STALLED_AFTER, self.to.place(stored.packet.len()))
             .await
             .map_err(|_| NotSent::Stalled)?
             .map_err(|_| NotSent::Gone)?;
@@ -295,7 +295,7 @@ impl Stream {
             stored_at_ms: stored.stored_at_ms,
             packet: stored.packet,
         };
-        place.send(sealed(&mut self.sealer, &item));
+        place.send(sealed(&mut self.sealer, &item.encode()));
         self.at = stored.cursor;
         self.under_way.sent(stored.cursor, bytes);
         mailboxes.metrics.delivered.inc();
@@ -339,8 +339,9 @@ impl Stream {
     /// # Cancel safety
     /// Dropping the future has sent and sealed nothing.
     async fn send(&mut self, item: &Item) -> Result<(), Gone> {
-        let place = self.to.reserve().await.map_err(|_| Gone)?;
-        place.send(sealed(&mut self.sealer, item));
+        let item = item.encode();
+        let place = self.to.place(item.len()).await.map_err(|_| Gone)?;
+        place.send(sealed(&mut self.sealer, &item));
         Ok(())
     }
 }
@@ -348,8 +349,8 @@ impl Stream {
 /// The stream has no reader any more, or its queue can't be read.
 struct Gone;
 
-fn sealed(sealer: &mut ItemSealer, item: &Item) -> Bytes {
-    let sealed = sealer.seal(&item.encode());
+fn sealed(sealer: &mut ItemSealer, item: &[u8]) -> Bytes {
+    let sealed = sealer.seal(item);
     Answer::Sealed(sealed.into()).encode().into()
 }
 

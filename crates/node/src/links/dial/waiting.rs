@@ -148,8 +148,8 @@ impl Waiting {
             Some(Asker::Task(asker)) => {
                 let (items, reader) = mpsc::channel(STREAM_ITEMS);
                 let _first = items.try_send(item);
-                let is_read =
-                    self.streams.len() < MAX_STREAMS && asker.send(Reply::Stream(reader)).is_ok();
+                let is_read = self.streams.len() < MAX_STREAMS
+                    && asker.send(Reply::Stream(reader.into())).is_ok();
                 if is_read && !last {
                     self.streams.insert(request, items);
                 }

@@ -94,7 +94,7 @@ impl Fixture {
 }
 
 struct Reader {
-    items: mpsc::Receiver<Bytes>,
+    items: crate::links::Items,
     opener: ItemOpener,
 }
 
