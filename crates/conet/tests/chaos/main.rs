@@ -15,6 +15,7 @@
     reason = "numbers come from ranges over what they index; a test may fail"
 )]
 
+#[expect(dead_code, reason = "the load test also measures its processes")]
 mod network;
 mod people;
 mod person;

@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use wallet::{Mnemonic, WalletAddress};
 
-use crate::proxy::Proxy;
+use crate::proxy::{Cable, Proxy};
 
 pub(crate) const CONET: &str = env!("CARGO_BIN_EXE_conet");
 const MNEMONIC: &str = "test test test test test test test test test test test junk";
@@ -101,13 +101,38 @@ impl Process {
     pub(crate) fn log(&self) -> &Path {
         &self.log
     }
+
+    /// The number of the process, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.running.as_ref().and_then(Child::id)
+    }
 }
 
-/// A node and the cable to it.
+/// What a network is to be made of.
+#[derive(Debug)]
+pub(crate) struct Layout<'a> {
+    /// What each node's `node init` is told besides the usual.
+    pub(crate) nodes: &'a [&'a [&'a str]],
+    /// Whether each node is reached through a cable.
+    pub(crate) cables: bool,
+}
+
+/// A node, and the cable to it if it has one.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) process: Process,
-    pub(crate) cable: Proxy,
+    pub(crate) cable: Option<Proxy>,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Node {
+    /// Spoils or mends its cable.
+    pub(crate) fn set_cable(&self, state: Cable) {
+        if let Some(cable) = &self.cable {
+            cable.set(state);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -120,9 +145,9 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Starts a chain with the contracts, and so many nodes.
-    pub(crate) async fn start(folder: &Path, nodes: usize) -> Result<Self> {
-        let ports = free_ports(2 * nodes + 1)?;
+    /// Starts a chain with the contracts, and the nodes.
+    pub(crate) async fn start(folder: &Path, layout: &Layout<'_>) -> Result<Self> {
+        let ports = free_ports(2 * layout.nodes.len() + 1)?;
         let (chain_address, node_addresses) = ports.split_first().context("no port")?;
         let chain_folder = folder.join("chain");
         let arguments = [
@@ -183,18 +208,28 @@ impl Network {
             chain_folder,
             nodes: Vec::new(),
         };
-        for (number, addresses) in node_addresses.chunks_exact(2).enumerate() {
-            let node = network
-                .make_node(&folder.join(format!("node{number}")), addresses)
-                .await?;
+        let of_nodes = node_addresses.chunks_exact(2).zip(layout.nodes);
+        for (number, (addresses, told)) in of_nodes.enumerate() {
+            let folder = folder.join(format!("node{number}"));
+            let cable = match layout.cables {
+                true => Some(Proxy::to(addresses[0]).await?),
+                false => None,
+            };
+            let node = network.make_node(&folder, addresses, cable, told).await?;
             network.nodes.push(node);
         }
         Ok(network)
     }
 
-    /// Registers a node whose endpoint is a cable to where it listens, and starts it.
-    async fn make_node(&self, folder: &Path, addresses: &[SocketAddr]) -> Result<Node> {
-        let cable = Proxy::to(addresses[0]).await?;
+    /// Registers a node whose endpoint is its cable, or where it listens, and starts it.
+    async fn make_node(
+        &self,
+        folder: &Path,
+        addresses: &[SocketAddr],
+        cable: Option<Proxy>,
+        told: &[&str],
+    ) -> Result<Node> {
+        let reached = cable.as_ref().map_or(addresses[0], |cable| cable.address);
         std::fs::create_dir_all(folder)?;
         let dir = folder.join("state");
         // Not on the small disk: what a node says of it is read.
@@ -207,7 +242,7 @@ impl Network {
             "--admin".to_owned(),
             addresses[1].to_string(),
             "--endpoint".to_owned(),
-            format!("http://{}", cable.address),
+            format!("http://{reached}"),
         ];
         let init = [
             &network[..],
@@ -216,8 +251,10 @@ impl Network {
             &particulars,
         ]
         .concat();
+        let told = told.iter().copied().map(str::to_owned);
         let made = Command::new(CONET)
             .args(init)
+            .args(told)
             .env("CONET_PASSWORD", "")
             .env("CONET_HOME", folder.join("home"))
             .output()
@@ -230,7 +267,12 @@ impl Network {
         let run = [&network[..], &["node".into(), "run".into()], &place].concat();
         let mut process = Process::new(CONET, run, log);
         process.start()?;
-        Ok(Node { process, cable })
+        Ok(Node {
+            process,
+            cable,
+            listen: addresses[0],
+            admin: addresses[1],
+        })
     }
 
     /// Waits until the chain answers again.

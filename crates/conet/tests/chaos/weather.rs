@@ -15,7 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::time::Instant;
 
 use crate::Plan;
-use crate::network::Network;
+use crate::network::{Layout, Network};
 use crate::people::{self, Person};
 use crate::proxy::Cable;
 use crate::verdict;
@@ -92,7 +92,11 @@ pub(crate) async fn storm(plan: Plan) -> Result<()> {
     if small_disk.is_none() {
         println!("no disk runs full: this user may not mount one");
     }
-    let network = Network::start(folder.path(), NODES).await?;
+    let layout = Layout {
+        nodes: &[&[] as &[&str]; NODES],
+        cables: true,
+    };
+    let network = Network::start(folder.path(), &layout).await?;
     let people = people::make(folder.path(), &NetworkFile::load(&network.file)?, PEOPLE).await?;
     println!("{NODES} nodes and {PEOPLE} people are there");
     let mut storm = Storm {
@@ -174,7 +178,7 @@ impl Storm {
             Repair::StartChain => self.network.chain.start(),
             Repair::ResumeNode(it) => self.network.nodes[it].process.signal(Signal::SIGCONT),
             Repair::MendCable(it) => {
-                self.network.nodes[it].cable.set(Cable::Whole);
+                self.network.nodes[it].set_cable(Cable::Whole);
                 Ok(())
             }
             Repair::EmptyDisk => match &self.small_disk {
@@ -301,7 +305,7 @@ impl Storm {
         if !self.may_disturb(it) {
             return false;
         }
-        self.network.nodes[it].cable.set(cable);
+        self.network.nodes[it].set_cable(cable);
         self.later(pause, Repair::MendCable(it));
         true
     }
