@@ -137,17 +137,18 @@ impl Changes {
         parse_quote!((#tried { #all }))
     }
 
-    fn arm(&mut self, arm: &mut Arm, others_follow: bool) {
+    /// `at` is where the guard is or, without one, the pattern.
+    fn arm(&mut self, arm: &mut Arm, at: Span, others_follow: bool) {
         let guard = match &arm.guard {
             Some((_, guard)) if holds_let(guard) => return,
             Some((_, guard)) => {
-                let yes = self.name(guard.span(), "replace match guard with true");
-                let no = self.name(guard.span(), "replace match guard with false");
+                let yes = self.name(at, "replace match guard with true");
+                let no = self.name(at, "replace match guard with false");
                 parse_quote!((crate::changed(#yes) || (!crate::changed(#no) && (#guard))))
             }
             None if others_follow => {
                 let pattern = arm.pat.to_token_stream();
-                let number = self.name(arm.pat.span(), &format!("delete match arm {pattern}"));
+                let number = self.name(at, &format!("delete match arm {pattern}"));
                 parse_quote!(!crate::changed(#number))
             }
             None => return,
@@ -194,11 +195,17 @@ impl VisitMut for Changes {
     }
 
     fn visit_expr_match_mut(&mut self, expression: &mut ExprMatch) {
+        // Where they are is lost once what is inside has been rewritten.
+        let place = |arm: &Arm| match &arm.guard {
+            Some((_, guard)) => guard.span(),
+            None => arm.pat.span(),
+        };
+        let places: Vec<Span> = expression.arms.iter().map(place).collect();
         visit_mut::visit_expr_match_mut(self, expression);
         let last = expression.arms.len() - 1;
         let takes_all = expression.arms.last().is_some_and(takes_all);
-        for (index, arm) in expression.arms.iter_mut().enumerate() {
-            self.arm(arm, takes_all && index < last);
+        for (index, (arm, at)) in expression.arms.iter_mut().zip(places).enumerate() {
+            self.arm(arm, at, takes_all && index < last);
         }
     }
 

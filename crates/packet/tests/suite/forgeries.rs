@@ -1,7 +1,7 @@
 //! Messages that somebody tampered with, made out to others, or signed in another's name.
 
 use packet::{Envelope, OpenError, SenderProof, Verified, open, open_with};
-use pgp::packet::SignatureType;
+use pgp::{crypto::hash::HashAlgorithm, packet::SignatureType};
 use wallet::{BindingError, CertificateKind};
 
 use crate::people::{KINDS, Person, Signing, draft, envelope_of, literal, strip, wrap};
@@ -201,6 +201,46 @@ fn message_with_a_signature_that_proves_nothing_is_refused() {
     ] {
         let refused = scene.deliver_cleartext(&cleartext);
         assert!(matches!(refused, Err(OpenError::SignatureUnusable)));
+    }
+}
+
+/// Each of the two alone is enough: a hash that collisions are to be feared of, a type that is not of data.
+#[test]
+fn signature_by_a_weak_hash_or_of_another_type_proves_nothing() {
+    let [alice, bob] = [1, 2].map(|seed| Person::new(seed, CertificateKind::V4));
+    let fingerprint = alice.certificate().fingerprint();
+    let envelope = envelope_of(&alice.seal(&draft("pay 5"), bob.certificate()), &bob);
+    let bytes = envelope.encode();
+    for (hash, kind, counts) in [
+        (HashAlgorithm::Sha256, 0x00, true),
+        (HashAlgorithm::Sha224, 0x00, false),
+        (HashAlgorithm::Sha256, 0x02, false),
+    ] {
+        let mut signing = Signing::honest(&alice.secret, bob.certificate());
+        signing.hash = HashAlgorithm::Sha256;
+        let open = |content: &[u8]| {
+            let (mut announcement, mut signature) = signing.packets(content);
+            // Nobody signs like that; a forger says that they did.
+            (announcement[3], signature[3]) = (kind, kind);
+            (announcement[4], signature[5]) = (hash.into(), hash.into());
+            let cleartext = [announcement, literal(content), signature].concat();
+            open_with(&wrap(&cleartext, bob.certificate()), &bob.secret, |_| {
+                Some(alice.certificate().clone())
+            })
+        };
+        match open(&bytes) {
+            Ok(opened) => assert!(counts && matches!(opened.verified, Verified::Wallet { .. })),
+            Err(OpenError::SignatureUnusable) => assert!(!counts),
+            Err(other) => panic!("{other}"),
+        }
+        let foreign = open(b"hello").unwrap();
+        let shown = if counts {
+            Verified::OpenPgp { fingerprint }
+        } else {
+            Verified::Unsigned
+        };
+        assert_eq!(foreign.verified, shown);
+        assert_eq!(foreign.issuer.is_some(), counts);
     }
 }
 
