@@ -3,6 +3,7 @@
 #![no_main]
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +26,9 @@ const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Longest wait for an answer that is due: longer than the fuzzer waits for an input to be done with.
 const DUE: Duration = Duration::from_secs(300);
+
+/// How the folder of a run is named, before the number of its process.
+const FOLDER: &str = "conet-fuzz-intake-";
 
 /// The seeds are made for this node, and by this owner of an account.
 const NODE_SEED: u64 = 5;
@@ -49,14 +53,31 @@ fn person(seed: u64) -> (WalletKey, SecretCertificate) {
 static OWNER: LazyLock<SecretCertificate> = LazyLock::new(|| person(OWNER_SEED).1);
 
 static NODE: LazyLock<Running> = LazyLock::new(|| {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     // Rust programs ignore this signal from their beginning, but here main is the fuzzer's.
-    let _ = runtime.block_on(async { signal(SignalKind::pipe()) }).unwrap();
-    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _ = runtime
+        .block_on(async { signal(SignalKind::pipe()) })
+        .unwrap();
+    let free = || {
+        std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+    };
     let (listen, admin_listen) = (free(), free());
     let (wallet, certificate) = person(NODE_SEED);
     let public = certificate.certificate().clone();
-    let (id, keys) = (wallet.address(), NodeKeys { wallet, certificate });
+    let (id, keys) = (
+        wallet.address(),
+        NodeKeys {
+            wallet,
+            certificate,
+        },
+    );
     let transport_key = keys.transport_key();
     let registry = WalletAddress::from_bytes([1; 20]);
     let network = NetworkFile {
@@ -65,7 +86,10 @@ static NODE: LazyLock<Running> = LazyLock::new(|| {
         chain_id: 31_337,
         // Nobody is there: a node works without.
         rpc_urls: vec!["http://127.0.0.1:1".into()],
-        contracts: Contracts { node_registry: registry, route_registry: registry },
+        contracts: Contracts {
+            node_registry: registry,
+            route_registry: registry,
+        },
         start_block: 0,
         confirmations: 0,
         bootstrap: Vec::new(),
@@ -76,7 +100,7 @@ static NODE: LazyLock<Running> = LazyLock::new(|| {
     let config = NodeConfig {
         listen,
         admin_listen,
-        data_dir: tempfile::tempdir().unwrap().keep(),
+        data_dir: own_folder(),
         endpoint: format!("http://{listen}"),
         mailbox: MailboxConfig::default(),
         plain_intake: network.plain_intake_path.clone(),
@@ -93,8 +117,29 @@ static NODE: LazyLock<Running> = LazyLock::new(|| {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    Running { _runtime: runtime, listen, id, transport_key, certificate: public }
+    Running {
+        _runtime: runtime,
+        listen,
+        id,
+        transport_key,
+        certificate: public,
+    }
 });
+
+/// A folder that the next run clears away: a fuzzer ends without dropping anything.
+fn own_folder() -> PathBuf {
+    let place = std::env::temp_dir();
+    for entry in std::fs::read_dir(&place).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
+        if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let folder = place.join(format!("{FOLDER}{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
 
 /// Says something on a new connection and returns how the answer begins, if one comes in time.
 fn say(bytes: &[u8], patience: Duration) -> Vec<u8> {
@@ -110,15 +155,24 @@ fn say(bytes: &[u8], patience: Duration) -> Vec<u8> {
 
 /// Posts a body and returns the answer's body, or what came of it.
 fn post(path: &str, body: &[u8], patience: Duration) -> Vec<u8> {
-    let head = format!("POST {path} HTTP/1.1\r\nhost: node\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: node\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     let answer = say(&[head.as_bytes(), body].concat(), patience);
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").map_or(answer.len(), |end| end + 4);
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .map_or(answer.len(), |end| end + 4);
     answer[end..].to_vec()
 }
 
 static SESSION: LazyLock<Mutex<ClientSession>> = LazyLock::new(|| {
-    let (handshake, body) = ClientHandshake::start(&NODE.id, &NODE.transport_key, 0, &mut OsRng).unwrap();
-    let session = handshake.finish(&post("/", &body, DUE), 0).expect("the node shakes hands");
+    let (handshake, body) =
+        ClientHandshake::start(&NODE.id, &NODE.transport_key, 0, &mut OsRng).unwrap();
+    let session = handshake
+        .finish(&post("/", &body, DUE), 0)
+        .expect("the node shakes hands");
     Mutex::new(session)
 });
 
@@ -141,10 +195,20 @@ fn as_frame(bytes: &[u8]) -> Vec<u8> {
 
 /// The bytes as a command; one that decodes becomes one for this node and moment, signed where that is needed.
 fn as_command(bytes: &[u8]) -> Vec<u8> {
-    let Ok(mut command) = Command::decode(bytes) else { return bytes.to_vec() };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let Ok(mut command) = Command::decode(bytes) else {
+        return bytes.to_vec();
+    };
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64;
     (command.ties.node, command.ties.time_ms, command.ties.nonce) = (NODE.id, now, rand::random());
-    if let Body::Owner { fingerprint, request, signature } = &mut command.body {
+    if let Body::Owner {
+        fingerprint,
+        request,
+        signature,
+    } = &mut command.body
+    {
         *fingerprint = OWNER.certificate().fingerprint();
         *signature = OWNER.sign_raw(&owner_message(&command.ties, request));
     }
@@ -168,5 +232,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         exchange(&frame, PATIENCE);
     }
     let answer = say(b"GET / HTTP/1.1\r\nhost: node\r\n\r\n", DUE);
-    assert!(answer.starts_with(b"HTTP/1.1 "), "the next visitor was not served: {:?}", String::from_utf8_lossy(&answer));
+    assert!(
+        answer.starts_with(b"HTTP/1.1 "),
+        "the next visitor was not served: {:?}",
+        String::from_utf8_lossy(&answer)
+    );
 });
