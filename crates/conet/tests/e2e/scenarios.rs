@@ -90,7 +90,7 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     ),
     (
         "file_stopped_by_the_user_goes_on_where_it_was",
-        Beside(processes::interrupted_by_the_user),
+        Beside(other_devnets::interrupted_by_the_user),
     ),
     (
         "files_with_forged_names_stay_in_their_directory",

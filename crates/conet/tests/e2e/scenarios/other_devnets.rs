@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::files::{has_file, make_file};
 use crate::devnet::{Devnet, wait_until};
@@ -77,6 +79,43 @@ pub(super) fn full_mailbox(_: &Devnet) -> Result<()> {
     alice.ok(&["send", &bob.address, "--file", &file, "--json"])?;
     listening.wait_for("the file", |e| e["sha256"] == *sha256)?;
     ensure!(has_file(&saved, "larger.bin", &sha256)?);
+    Ok(())
+}
+
+/// Ctrl-C in the middle of a file, then the same command again: the transfer goes on where it was, under its id.
+/// The mailbox is too small for it, so that it can't end before it is stopped.
+pub(super) fn interrupted_by_the_user(_: &Devnet) -> Result<()> {
+    let devnet = Devnet::up(&["--quota", QUOTA, "--in-process"])?;
+    let (alice, bob) = (Person::reachable(&devnet)?, Person::reachable(&devnet)?);
+    let (file, sha256) = make_file(alice.home(), "half.bin", 6 << 20, 6)?;
+    let file = file.to_string_lossy().into_owned();
+    let command = ["send", &bob.address, "--file", &file];
+    let mut sending = alice.command(&command).stdout(Stdio::null()).spawn()?;
+    let pid = Pid::from_raw(sending.id() as i32);
+    wait_until("no more of the file fits", || {
+        let listed = alice.run(&["outbox", "list", "--json"])?;
+        let is_full = String::from_utf8_lossy(&listed.stdout).contains("full");
+        Ok(is_full || sending.try_wait()?.is_some())
+    })?;
+    kill(pid, Signal::SIGINT)?;
+    let status = sending.wait()?;
+    ensure!(!status.success(), "the file was sent before it was stopped");
+    let kept = alice.ok(&["outbox", "list", "--json"])?;
+    let id = kept["id"].as_str().context("the transfer is not kept")?;
+
+    let saved = bob.home().join("saved");
+    let listening = bob.listen(&["--save", &saved.to_string_lossy()])?;
+    let again = alice.command(&command).stderr(Stdio::piped()).output()?;
+    let said = String::from_utf8_lossy(&again.stderr);
+    ensure!(again.status.success(), "{said}");
+    ensure!(said.contains("going on") && said.contains(id), "{said}");
+    let event = listening.wait_for("the file", |e| e["id"].is_string())?;
+    ensure!(event["id"] == *id && event["sha256"] == *sha256, "{event}");
+    drop(listening);
+    let more = bob.listen_once(&["--save", &saved.to_string_lossy()])?;
+    ensure!(more.is_empty(), "{more:?}");
+    ensure!(has_file(&saved, "half.bin", &sha256)?, "the file differs");
+    ensure!(alice.waiting()? == 0);
     Ok(())
 }
 

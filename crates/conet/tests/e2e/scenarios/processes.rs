@@ -4,15 +4,11 @@ use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
-use super::files::{has_file, make_file, only_whole_files};
-use crate::devnet::{Devnet, wait_until};
+use super::files::only_whole_files;
+use crate::devnet::Devnet;
 use crate::parcel;
 use crate::person::Person;
-
-const MIB: usize = 1 << 20;
 
 /// One process listens at a time; the second says so and leaves the first alone.
 pub(super) fn second_listener(devnet: &Devnet) -> Result<()> {
@@ -55,46 +51,6 @@ pub(super) fn sending_at_once(devnet: &Devnet) -> Result<()> {
     texts.sort_unstable();
     let expected: Vec<_> = (0..4).map(|n| format!("at once {n}")).collect();
     ensure!(texts == expected, "{texts:?}");
-    ensure!(alice.waiting()? == 0);
-    Ok(())
-}
-
-/// Ctrl-C in the middle of a file, then the same command again: the transfer goes on where it was, under its id.
-pub(super) fn interrupted_by_the_user(devnet: &Devnet) -> Result<()> {
-    let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
-    let (file, sha256) = make_file(alice.home(), "half.bin", 96 * MIB, 6)?;
-    let file = file.to_string_lossy().into_owned();
-    let command = ["send", &bob.address, "--file", &file];
-    let saved = bob.home().join("saved");
-    let listening = bob.listen(&["--save", &saved.to_string_lossy()])?;
-    let mut sending = alice.command(&command).stdout(Stdio::null()).spawn()?;
-    let pid = Pid::from_raw(sending.id() as i32);
-    // It holds still while it is looked at: a busy machine must not make it end meanwhile.
-    wait_until("the transfer has begun", || {
-        kill(pid, Signal::SIGSTOP)?;
-        let begun = alice.waiting()? > 0;
-        if !begun {
-            kill(pid, Signal::SIGCONT)?;
-        }
-        Ok(begun || sending.try_wait()?.is_some())
-    })?;
-    kill(pid, Signal::SIGINT)?;
-    kill(pid, Signal::SIGCONT)?;
-    let status = sending.wait()?;
-    ensure!(!status.success(), "the file was sent before it was stopped");
-    let kept = alice.ok(&["outbox", "list", "--json"])?;
-    let id = kept["id"].as_str().context("the transfer is not kept")?;
-
-    let again = alice.command(&command).stderr(Stdio::piped()).output()?;
-    let said = String::from_utf8_lossy(&again.stderr);
-    ensure!(again.status.success(), "{said}");
-    ensure!(said.contains("going on") && said.contains(id), "{said}");
-    let event = listening.wait_for("the file", |e| e["id"].is_string())?;
-    ensure!(event["id"] == *id && event["sha256"] == *sha256, "{event}");
-    drop(listening);
-    let more = bob.listen_once(&["--save", &saved.to_string_lossy()])?;
-    ensure!(more.is_empty(), "{more:?}");
-    ensure!(has_file(&saved, "half.bin", &sha256)?, "the file differs");
     ensure!(alice.waiting()? == 0);
     Ok(())
 }
