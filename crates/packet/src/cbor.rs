@@ -25,7 +25,7 @@ pub(crate) fn structure(decoder: &mut Decoder<'_>, least: u64) -> Result<u64, Er
 /// A claim of more fields than there are ends with the input.
 pub(crate) fn skip_fields(decoder: &mut Decoder<'_>, fields: u64) -> Result<(), Error> {
     for _ in 0..fields {
-        decoder.skip()?;
+        wallet::skip_unknown(decoder)?;
     }
     Ok(())
 }

@@ -56,7 +56,7 @@ pub(crate) fn array(
 /// Skips the elements that a newer version added, and refuses bytes after the structure.
 pub(crate) fn finish(d: &mut Decoder<'_>, more: u64, what: &'static str) -> Result<(), CodecError> {
     for _ in 0..more {
-        d.skip()?;
+        wallet::skip_unknown(d)?;
     }
     if d.position() == d.input().len() {
         Ok(())

@@ -216,7 +216,7 @@ impl<'b> Command<'b> {
 
 fn skip(d: &mut Decoder<'_>, more: u64) -> Result<(), CodecError> {
     for _ in 0..more {
-        d.skip()?;
+        wallet::skip_unknown(d)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use minicbor::{Decoder, Encoder};
 
+use crate::unknown::skip_unknown;
 use crate::{
     Certificate, Fingerprint, MAX_SUBKEYS, SignatureError, WalletAddress, WalletKey,
     WalletSignature,
@@ -241,7 +242,7 @@ impl<'b, C> minicbor::Decode<'b, C> for CertificateBinding {
             signature: decoder.decode_with(context)?,
         };
         for _ in FIELDS..fields {
-            decoder.skip()?;
+            skip_unknown(decoder)?;
             if decoder.position() - start > MAX_BINDING_BYTES {
                 break;
             }

@@ -41,6 +41,7 @@ mod secret_certificate;
 mod signature;
 mod text_codec;
 pub mod typed_data;
+mod unknown;
 
 pub use address::{AddressError, WalletAddress};
 pub use binding::{BindingError, CertificateBinding, MAX_BINDING_BYTES, MAX_MAILBOXES};
@@ -57,3 +58,4 @@ pub use secret_certificate::{
     SecretCertificateError, SupersededSubkey,
 };
 pub use signature::{SignatureError, WalletSignature};
+pub use unknown::skip_unknown;
