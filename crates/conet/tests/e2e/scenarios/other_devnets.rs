@@ -82,7 +82,7 @@ pub(super) fn full_mailbox(_: &Devnet) -> Result<()> {
     Ok(())
 }
 
-/// Ctrl-C in the middle of a file, then the same command again: the transfer goes on where it was, under its id.
+/// Stopped in the middle of a file, then the same command again: the transfer goes on where it was, under its id.
 /// The mailbox is too small for it, so that it can't end before it is stopped.
 pub(super) fn interrupted_by_the_user(_: &Devnet) -> Result<()> {
     let devnet = Devnet::up(&["--quota", QUOTA, "--in-process"])?;
@@ -97,7 +97,8 @@ pub(super) fn interrupted_by_the_user(_: &Devnet) -> Result<()> {
         let is_full = String::from_utf8_lossy(&listed.stdout).contains("full");
         Ok(is_full || sending.try_wait()?.is_some())
     })?;
-    kill(pid, Signal::SIGINT)?;
+    // What a shell starts in the background ignores SIGINT, and these tests may have been started so.
+    kill(pid, Signal::SIGTERM)?;
     let status = sending.wait()?;
     ensure!(!status.success(), "the file was sent before it was stopped");
     let kept = alice.ok(&["outbox", "list", "--json"])?;
