@@ -74,23 +74,43 @@ pub(super) fn large_offline(devnet: &Devnet) -> Result<()> {
     Ok(())
 }
 
+/// Whether a part of a file has reached `person`.
+fn has_a_part(person: &Person) -> Result<bool> {
+    let accounts = person.home().join("home/accounts");
+    if !accounts.exists() {
+        return Ok(false);
+    }
+    for account in std::fs::read_dir(accounts)? {
+        let parts = account?.path().join("partial");
+        if parts.exists() && std::fs::read_dir(parts)?.next().is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+// A first version killed the sender after 900 ms. A sender that had become faster was done by then, but had not
+// ended: the second command then rightly sent another file, and the test failed once on a busy machine.
 pub(super) fn interrupted_sender(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
-    let (file, sha256) = make_file(alice.home(), "sent twice.bin", 48 * MIB, 2)?;
+    let (file, sha256) = make_file(alice.home(), "sent twice.bin", 96 * MIB, 2)?;
     let file = file.to_string_lossy().into_owned();
     let saved = bob.home().join("saved");
     let save = saved.to_string_lossy().into_owned();
     let listening = bob.listen(&["--save", &save])?;
     let mut sending = alice
         .command(&["send", &bob.address, "--file", &file, "--json"])
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()?;
-    std::thread::sleep(Duration::from_millis(900));
-    let was_running = sending.try_wait()?.is_none();
+    wait_until("a part of the file is there", || has_a_part(&bob))?;
     sending.kill()?;
-    sending.wait()?;
+    let sent = sending.wait_with_output()?;
     ensure!(
-        !saved.join("sent twice.bin").exists() || !was_running,
+        sent.stdout.is_empty(),
+        "the file was sent before its sender was killed"
+    );
+    ensure!(
+        !saved.join("sent twice.bin").exists(),
         "a part of a file was shown as the file"
     );
     alice.ok(&["send", &bob.address, "--file", &file, "--json"])?;
