@@ -33,6 +33,7 @@ pub mod order;
 mod secrets;
 pub mod session;
 pub mod stamp;
+pub mod target;
 pub mod transfer;
 
 /// A node's wallet address: its identity on the ledger, in commands and on links.
