@@ -16,6 +16,7 @@ use crate::answer::AnswerKey;
 pub use crate::cbor::CodecError;
 use crate::cbor::{array, finish, fixed, optional, writer, written};
 use crate::frame::STAMP_BYTES;
+use crate::stream::OpenStream;
 use crate::{NodeId, PROTOCOL_VERSION};
 
 /// Bytes that a Forward command adds around its inner packet, at most; a layer of 512 bytes holds it.
@@ -67,6 +68,8 @@ pub enum Body<'b> {
         /// Raw signature by that certificate over [`owner_message`].
         signature: [u8; 64],
     },
+    /// Open a stream, or go on with one.
+    OpenStream(OpenStream),
 }
 
 /// Whose certificate a look-up wants.
@@ -138,6 +141,10 @@ impl Command<'_> {
                         .bytes(request)?
                         .bytes(signature)?;
                 }
+                Body::OpenStream(open) => {
+                    e.u8(3)?;
+                    open.encode(&mut e)?;
+                }
             }
             Ok(())
         })());
@@ -202,6 +209,7 @@ impl<'b> Command<'b> {
                     signature,
                 }
             }
+            3 => Body::OpenStream(OpenStream::decode(&mut d)?),
             value => {
                 return Err(CodecError::Unsupported {
                     what: "command kind",

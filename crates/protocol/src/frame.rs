@@ -12,12 +12,15 @@ pub const HEADER_BYTES: usize = 64;
 pub const STAMP_BYTES: usize = 48;
 /// How often a packet may be passed on before it is refused; also the reach of a broadcast.
 pub const MAX_HOPS: u8 = 4;
+/// Bytes of a [`Kind::Data`] frame at most: one sealed frame of a stream.
+pub const MAX_DATA_BYTES: usize = 32_768;
 
 const NO_REGION: u8 = 255;
 const STAMPED: u8 = 1;
 const STREAM: u8 = 2;
 const BROADCAST: u8 = 4;
 const LAST: u8 = 8;
+const CIRCUIT: u8 = 16;
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub enum Kind {
     Pong,
     /// No new requests on this link, please.
     GoAway,
+    /// Bytes of a circuit, in either direction. They have no class: what streams carry shows its volume.
+    Data,
 }
 
 impl Kind {
@@ -51,6 +56,7 @@ impl Kind {
             Self::Ping => 6,
             Self::Pong => 7,
             Self::GoAway => 8,
+            Self::Data => 9,
         }
     }
 
@@ -64,6 +70,7 @@ impl Kind {
             6 => Self::Ping,
             7 => Self::Pong,
             8 => Self::GoAway,
+            9 => Self::Data,
             _ => return None,
         })
     }
@@ -82,6 +89,8 @@ pub struct Header {
     pub stream: bool,
     /// The packet is on a bounded flood.
     pub broadcast: bool,
+    /// The asker wants a circuit: both ends go on sending [`Kind::Data`] under the request's number.
+    pub circuit: bool,
     /// The last item of its stream.
     pub last: bool,
     /// The class of the region; `None` where there is none.
@@ -125,6 +134,7 @@ impl Header {
             kind,
             stream: false,
             broadcast: false,
+            circuit: false,
             last: false,
             class: None,
             hops: 0,
@@ -188,10 +198,23 @@ impl Header {
         }
     }
 
+    /// The header of `payload_bytes` of circuit `request`.
+    #[must_use]
+    pub fn data(request: u64, payload_bytes: u32) -> Self {
+        Self {
+            request,
+            payload_bytes,
+            ..Self::bare(Kind::Data)
+        }
+    }
+
     /// Length of the region in bytes.
     #[must_use]
     pub fn region_bytes(&self) -> usize {
-        self.class.map_or(0, SizeClass::frame_bytes)
+        match self.kind {
+            Kind::Data => self.payload_bytes as usize,
+            _ => self.class.map_or(0, SizeClass::frame_bytes),
+        }
     }
 
     /// Writes the header's 64 bytes.
@@ -201,6 +224,7 @@ impl Header {
         let flags = if self.stamp.is_some() { STAMPED } else { 0 }
             | if self.stream { STREAM } else { 0 }
             | if self.broadcast { BROADCAST } else { 0 }
+            | if self.circuit { CIRCUIT } else { 0 }
             | if self.last { LAST } else { 0 };
         let class = self.class.map_or(NO_REGION, SizeClass::index);
         out[..4].copy_from_slice(&[self.kind.to_byte(), flags, class, self.hops]);
@@ -234,7 +258,11 @@ impl Header {
             return Err(HeaderError::Class(*class));
         }
         let payload_bytes = u32::from_be_bytes([*l0, *l1, *l2, *l3]);
-        if payload_bytes as usize > region.map_or(0, SizeClass::frame_bytes) {
+        let most_bytes = match kind {
+            Kind::Data => MAX_DATA_BYTES,
+            _ => region.map_or(0, SizeClass::frame_bytes),
+        };
+        if payload_bytes as usize > most_bytes {
             return Err(HeaderError::Payload { payload_bytes });
         }
         let tail: &[u8; STAMP_BYTES] = head.last_chunk().ok_or(HeaderError::Short)?;
@@ -247,6 +275,7 @@ impl Header {
             kind,
             stream: flags & STREAM != 0,
             broadcast: flags & BROADCAST != 0,
+            circuit: flags & CIRCUIT != 0,
             last: flags & LAST != 0,
             class: region,
             hops: *hops,
@@ -259,7 +288,7 @@ impl Header {
 }
 
 /// The header with class and length as the payload wants them, in no smaller class than it had; `None` if the
-/// payload fits no class.
+/// payload fits no class. Data fit as they are, up to [`MAX_DATA_BYTES`].
 pub(crate) fn fitted(mut header: Header, payload: &[u8]) -> Option<Header> {
     if header.kind.carries_payload() {
         let class = SizeClass::for_packet_len(payload.len())?;
@@ -269,6 +298,12 @@ pub(crate) fn fitted(mut header: Header, payload: &[u8]) -> Option<Header> {
                 .filter(|c| c.frame_bytes() >= class.frame_bytes())
                 .unwrap_or(class),
         );
+        header.payload_bytes = payload.len() as u32;
+    }
+    if header.kind == Kind::Data {
+        if payload.len() > MAX_DATA_BYTES {
+            return None;
+        }
         header.payload_bytes = payload.len() as u32;
     }
     Some(header)

@@ -13,6 +13,7 @@
 //! * [`command::Command`], [`answer::Answer`]: what a layer asks and what comes back;
 //! * [`freshness::Freshness`]: no command is obeyed twice, across restarts;
 //! * [`link::Handshake`], [`link::Sealer`], [`link::Opener`]: node to node;
+//! * [`stream::Stream`]: a two-way pipe over circuits that nodes splice blind;
 //! * [`stamp::Stamp`]: the price of what nobody asked for.
 //!
 //! ```
@@ -33,6 +34,7 @@ pub mod order;
 mod secrets;
 pub mod session;
 pub mod stamp;
+pub mod stream;
 pub mod target;
 pub mod transfer;
 

@@ -80,7 +80,33 @@ fn payload(me: &NodeId, features: u64) -> Vec<u8> {
     e.into_writer()
 }
 
+impl Peer {
+    /// Says whether it is a client: whoever names no node.
+    #[must_use]
+    pub fn is_client(&self) -> bool {
+        self.node == CLIENT
+    }
+}
+
+/// What a client says to be.
+const CLIENT: NodeId = NodeId::from_bytes([0; 20]);
+
 impl Handshake {
+    /// Starts a client's link to a node, under a key that is used for nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::dial`].
+    pub fn dial_as_client(
+        rng: &mut (impl rand::RngCore + rand::CryptoRng),
+        to: &NodeId,
+        transport_key: &[u8; 32],
+        features: u64,
+    ) -> Result<(Self, Vec<u8>), SessionError> {
+        let mut secret = zeroize::Zeroizing::new([0; 32]);
+        rng.fill_bytes(&mut *secret);
+        Self::dial(CLIENT, &secret, to, transport_key, features)
+    }
+
     /// Starts a link to `to`, whose transport key the ledger names; returns the message to send.
     ///
     /// # Errors

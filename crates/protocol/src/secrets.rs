@@ -1,6 +1,6 @@
 //! Key derivation and the one AEAD that sessions, links and sealed answers share.
 
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use zeroize::Zeroizing;
 
@@ -40,7 +40,7 @@ pub(crate) fn mac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
     out
 }
 
-/// An AES-256-GCM key whose nonces the caller never repeats.
+/// A key, of AES-256-GCM unless said otherwise, whose nonces the caller never repeats.
 pub(crate) struct Aead(LessSafeKey);
 
 impl core::fmt::Debug for Aead {
@@ -54,10 +54,19 @@ impl core::fmt::Debug for Aead {
 pub(crate) struct Forged;
 
 impl Aead {
-    #[expect(clippy::expect_used, reason = "a 32-byte key always fits AES-256")]
     pub(crate) fn new(key: &[u8; 32]) -> Self {
+        Self::of(&AES_256_GCM, key)
+    }
+
+    /// A ChaCha20-Poly1305 key (RFC 8439).
+    pub(crate) fn chacha(key: &[u8; 32]) -> Self {
+        Self::of(&CHACHA20_POLY1305, key)
+    }
+
+    #[expect(clippy::expect_used, reason = "both take keys of 32 bytes")]
+    fn of(algorithm: &'static Algorithm, key: &[u8; 32]) -> Self {
         Self(LessSafeKey::new(
-            UnboundKey::new(&AES_256_GCM, key).expect("32 bytes"),
+            UnboundKey::new(algorithm, key).expect("32 bytes"),
         ))
     }
 

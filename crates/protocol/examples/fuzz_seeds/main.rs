@@ -45,7 +45,7 @@ impl Seeds {
 
 fn main() -> Outcome {
     let mut total = 0;
-    let writers: [Writer; 13] = [
+    let writers: [Writer; 14] = [
         ("peek", packets::peek),
         ("open", packets::open),
         ("sealed_inside", packets::sealed_inside),
@@ -59,6 +59,7 @@ fn main() -> Outcome {
         ("store_recovery", texts::store_recovery),
         ("rpc", texts::rpc),
         ("intake", texts::intake),
+        ("socks", texts::socks),
     ];
     for (target, write) in writers {
         let mut seeds = Seeds::of(target)?;

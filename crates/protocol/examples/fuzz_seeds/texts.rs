@@ -277,3 +277,28 @@ pub(crate) fn intake(seeds: &mut Seeds) -> Outcome {
     }
     Ok(())
 }
+
+pub(crate) fn socks(seeds: &mut Seeds) -> Outcome {
+    let named: &[u8] = b"\x0bexample.org\x01\xbb";
+    let messages: [(&str, &[&[u8]]); 12] = [
+        ("greeting", &[&[5, 1, 0]]),
+        ("greeting-with-login", &[&[5, 3, 0, 1, 2]]),
+        ("login", &[b"\x01\x05alice\x06secret"]),
+        ("login-of-nobody", &[&[1, 0, 0]]),
+        ("connect-to-name", &[&[5, 1, 0, 3], named]),
+        (
+            "connect-to-text",
+            &[b"\x05\x01\x00\x03\x09127.0.0.1\x00\x50"],
+        ),
+        ("connect-to-v4", &[&[5, 1, 0, 1, 192, 0, 2, 1, 0, 80]]),
+        ("connect-to-v6", &[&[5, 1, 0, 4], &[0xfe; 16], &[0, 80]]),
+        ("associate", &[&[5, 3, 0, 1, 0, 0, 0, 0, 0, 0]]),
+        ("datagram-to-name", &[&[0, 0, 0, 3], named, b"payload"]),
+        ("datagram-to-v6", &[&[0, 0, 0, 4], &[0xfe; 16], &[0, 53]]),
+        ("datagram-in-parts", &[&[0, 0, 1, 1, 192, 0, 2, 1, 0, 53]]),
+    ];
+    for (name, parts) in messages {
+        seeds.put(name, parts.concat())?;
+    }
+    Ok(())
+}
