@@ -1,0 +1,152 @@
+//! A way out over several bridges: chooses one by [`Stripes`], asks the next where it fails, and learns from both.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use protocol::NodeId;
+use tokio::time::timeout;
+
+use super::{
+    Ask, Associated, BridgeStatus, ConnectError, Connected, Datagrams, Duplex, Isolation, Outbound,
+    OutboundStatus,
+};
+use crate::stripes::{Mode, NoBridge, Stripes, Tries};
+
+/// How long one bridge may take to answer by default, before the next is asked. Its own try to reach the target is to
+/// take less.
+pub const DEFAULT_TRY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What carries connections to a bridge that was chosen.
+pub trait Bridges: Send + Sync + 'static {
+    /// Asks a bridge to connect, and waits until it says that it has.
+    ///
+    /// The error decides what happens next ([`ConnectError::blame`]): where the bridge itself does not answer it is
+    /// [`ConnectError::BridgeLost`], and another one is asked.
+    fn connect(
+        &self,
+        bridge: NodeId,
+        ask: Ask,
+    ) -> BoxFuture<'_, Result<Box<dyn Duplex>, ConnectError>>;
+
+    /// Asks a bridge for a place for datagrams, and waits for it.
+    fn associate(
+        &self,
+        bridge: NodeId,
+        isolation: Isolation,
+    ) -> BoxFuture<'_, Result<Box<dyn Datagrams>, ConnectError>>;
+
+    /// One line for the status page: how it stands with the way to the bridges.
+    fn note(&self) -> String {
+        String::new()
+    }
+}
+
+/// An [`Outbound`] over [`Bridges`].
+pub struct Striped<T> {
+    carrier: T,
+    stripes: Mutex<Stripes<NodeId>>,
+    try_timeout: Duration,
+    started: Instant,
+}
+
+impl<T: Bridges> Striped<T> {
+    /// Begins without bridges: [`Striped::set_bridges`] says which there are.
+    #[must_use]
+    pub fn new(carrier: T, mode: Mode<NodeId>, try_timeout: Duration) -> Self {
+        Self {
+            carrier,
+            stripes: Mutex::new(Stripes::new(mode, &mut rand::thread_rng())),
+            try_timeout,
+            started: Instant::now(),
+        }
+    }
+
+    /// Sets which bridges there are. Connections that are open stay; what is known of those that stay is kept.
+    pub fn set_bridges(&self, bridges: impl IntoIterator<Item = NodeId>) {
+        self.stripes.lock().set_bridges(bridges);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Tries bridges until one has done what is asked, or none would fare better.
+    async fn first_that<'a, R>(
+        &'a self,
+        mut tries: Tries<NodeId>,
+        ask: impl Fn(NodeId) -> BoxFuture<'a, Result<R, ConnectError>>,
+    ) -> Result<(R, NodeId), ConnectError> {
+        let mut last = ConnectError::NoBridge;
+        loop {
+            let now_ms = self.now_ms();
+            let chosen = self
+                .stripes
+                .lock()
+                .choose(&mut tries, now_ms, &mut rand::thread_rng());
+            let bridge = match chosen {
+                Ok(bridge) => bridge,
+                Err(NoBridge::Unknown) => return Err(ConnectError::NoBridge),
+                Err(NoBridge::Exhausted) => return Err(last),
+            };
+            let asked = timeout(self.try_timeout, ask(bridge)).await;
+            let error = match asked.unwrap_or(Err(ConnectError::BridgeLost)) {
+                Ok(done) => {
+                    let (latency_ms, now_ms) =
+                        (self.now_ms().saturating_sub(now_ms), self.now_ms());
+                    self.stripes.lock().succeeded(bridge, latency_ms, now_ms);
+                    return Ok((done, bridge));
+                }
+                Err(error) => error,
+            };
+            let now_ms = self.now_ms();
+            if !self.stripes.lock().failed(bridge, error, now_ms) {
+                return Err(error);
+            }
+            last = error;
+        }
+    }
+}
+
+impl<T: Bridges> Outbound for Striped<T> {
+    fn connect(&self, ask: Ask) -> BoxFuture<'_, Result<Connected, ConnectError>> {
+        Box::pin(async move {
+            let tries = self.stripes.lock().start(&ask.target, &ask.isolation);
+            let one = |bridge| self.carrier.connect(bridge, ask.clone());
+            let (stream, bridge) = self.first_that(tries, one).await?;
+            Ok(Connected {
+                stream,
+                bridge: Some(bridge),
+            })
+        })
+    }
+
+    /// Datagrams of one place go to many targets: of the modes, only a pinned bridge and the isolation key count.
+    fn associate(&self, isolation: Isolation) -> BoxFuture<'_, Result<Associated, ConnectError>> {
+        Box::pin(async move {
+            let tries = self.stripes.lock().start_for_many(&isolation);
+            let one = |bridge| self.carrier.associate(bridge, isolation.clone());
+            let (datagrams, bridge) = self.first_that(tries, one).await?;
+            Ok(Associated {
+                datagrams,
+                bridge: Some(bridge),
+            })
+        })
+    }
+
+    fn status(&self) -> OutboundStatus {
+        let now_ms = self.now_ms();
+        let known = self.stripes.lock().bridges().collect::<Vec<_>>();
+        let bridges = known.into_iter().map(|(id, health)| BridgeStatus {
+            id: id.to_string(),
+            is_healthy: health.is_healthy(now_ms),
+            latency_ms: health.latency_ms(),
+        });
+        let bridges: Vec<_> = bridges.collect();
+        OutboundStatus {
+            is_up: bridges.iter().any(|bridge| bridge.is_healthy),
+            note: self.carrier.note(),
+            bridges,
+        }
+    }
+}
