@@ -23,6 +23,8 @@ struct Status {
     accounts: i64,
     sessions: i64,
     streams: i64,
+    circuits: i64,
+    bridge_streams: usize,
     ledger_block: Option<u64>,
     ledger_head: u64,
 }
@@ -70,6 +72,8 @@ async fn status(State(admin): State<Arc<Admin>>) -> axum::Json<Status> {
         accounts: metrics.accounts.get(),
         sessions: metrics.sessions.get(),
         streams: metrics.streams.get(),
+        circuits: metrics.circuits.get(),
+        bridge_streams: router.streams().count(),
         ledger_block: synced.block,
         ledger_head: synced.head,
     })

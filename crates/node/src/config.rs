@@ -53,6 +53,8 @@ pub struct NodeConfig {
     pub plain_intake: Option<String>,
     /// Says whether it puts its accounts' routes on the ledger, and pays for it.
     pub submit_routes: bool,
+    /// How it connects streams to hosts of the Web2; `None` if it is no bridge.
+    pub bridge: Option<bridge::Config>,
 }
 
 /// Settings of a node's mailboxes.

@@ -24,11 +24,12 @@ use wallet::SecretCertificate;
 
 use crate::clock::now_ms;
 use crate::config::{FAIL_OVER_AFTER, REQUEST_TIMEOUT_PER_HOP};
-use crate::links::{Asker, LinkError, Links, Local, Reply, Request};
+use crate::links::{Asker, Circuit, LinkError, Links, Local, Reply, Request};
 use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::observer::Sight;
 use crate::store::Claims;
+use crate::streams::Streams;
 use crate::tables::{Ledger, NodeTables};
 
 /// A packet that reached this node, and how.
@@ -42,6 +43,8 @@ pub(crate) struct Arrived {
     pub(crate) hops: u8,
     /// The node that sent it, on a flood.
     pub(crate) from: Option<NodeId>,
+    /// The circuit that it asks for.
+    pub(crate) circuit: Option<Arc<Circuit>>,
 }
 
 impl Arrived {
@@ -56,6 +59,7 @@ impl Arrived {
             stream: header.stream,
             hops: MAX_HOPS,
             from: None,
+            circuit: None,
         }
     }
 
@@ -69,6 +73,7 @@ impl Arrived {
             stream: header.stream,
             hops: header.hops.min(MAX_HOPS),
             from: Some(peer),
+            circuit: None,
         }
     }
 }
@@ -85,6 +90,7 @@ pub(crate) struct Router {
     /// Where other processes run under the same key: what they have obeyed.
     claims: Option<Arc<dyn Claims>>,
     flood: flood::Flood,
+    streams: Arc<Streams>,
     stamp_effort: u32,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
@@ -100,6 +106,7 @@ pub(crate) struct RouterParts {
     pub(crate) certificate: Arc<SecretCertificate>,
     pub(crate) freshness: Freshness,
     pub(crate) claims: Option<Arc<dyn Claims>>,
+    pub(crate) streams: Arc<Streams>,
     pub(crate) stamp_effort: u32,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) shutdown: CancellationToken,
@@ -136,6 +143,7 @@ impl Router {
             certificate,
             freshness,
             claims,
+            streams,
             stamp_effort,
             metrics,
             shutdown,
@@ -151,10 +159,15 @@ impl Router {
             freshness,
             claims,
             flood,
+            streams,
             stamp_effort,
             metrics,
             shutdown,
         }
+    }
+
+    pub(crate) fn streams(&self) -> &Streams {
+        &self.streams
     }
 
     pub(crate) fn local(&self) -> &Local {
@@ -184,7 +197,7 @@ impl Router {
     /// The link on which a packet from another goes straight on, and the hops left to it: if nothing is to be
     /// done with it but that, and only one node can be its next.
     pub(crate) fn passes_on(&self, header: &Header, packet: &[u8]) -> Option<(Asker, u8)> {
-        if header.stream || header.broadcast {
+        if header.stream || header.broadcast || header.circuit {
             return None;
         }
         let arrival = Arrival {
@@ -221,6 +234,10 @@ impl Router {
         self.metrics.count(name(&decision), arrived.packet.len());
         match decision {
             Decision::Open => Box::pin(self.open(arrived)).await,
+            // What is to be stored or flooded is nobody's to talk to.
+            Decision::Store | Decision::Broadcast { .. } if arrived.circuit.is_some() => {
+                refuse(Refusal::Unsupported)
+            }
             Decision::Store => match peeked {
                 Ok(key) => self.keep(key, arrived).await,
                 Err(_) => refuse(Refusal::Malformed),
@@ -259,6 +276,19 @@ impl Router {
         Reply::Answer(answer.into())
     }
 
+    /// Lets a circuit go on to the first node that there is a link to.
+    async fn extend(&self, to: &[NodeId], request: &Request, circuit: &Arc<Circuit>) -> Reply {
+        let mut refusal = Refusal::Unreachable;
+        for node in to {
+            match self.links.extend(*node, request, circuit).await {
+                Ok(()) => return Reply::Circuit,
+                Err(LinkError::Busy) => refusal = Refusal::Busy,
+                Err(LinkError::NoSuchNode | LinkError::Unreachable | LinkError::Lost) => {}
+            }
+        }
+        refuse(refusal)
+    }
+
     /// Sends to the first node that can be reached. Only a failure to reach it moves on: what a node
     /// answers is for the sender to judge.
     async fn send(&self, to: &[NodeId], hops: u8, arrived: Arrived) -> Reply {
@@ -272,6 +302,9 @@ impl Router {
             stream: arrived.stream,
             hops,
         };
+        if let Some(circuit) = arrived.circuit {
+            return self.extend(to, &request, &circuit).await;
+        }
         let mut refusal = Refusal::Unreachable;
         let end = Instant::now() + patience(hops);
         let (mut next, mut request) = (to.iter(), Some(request));

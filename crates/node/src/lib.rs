@@ -23,8 +23,11 @@ mod metrics;
 mod observer;
 mod routes;
 mod store;
+mod streams;
 mod tables;
 
+/// What a node needs to be a bridge.
+pub use bridge;
 pub use config::{MailboxConfig, MailboxStore, NodeConfig, NodeKeys};
 pub use observer::{Observer, Sight};
 
@@ -49,6 +52,7 @@ use crate::mailbox::{Accounts, MailboxParts, Mailboxes};
 use crate::metrics::Metrics;
 use crate::observer::Eyes;
 use crate::routes::RouteSubmitter;
+use crate::streams::Streams;
 use crate::tables::{Ledger, NodeTables};
 
 /// How often sessions, queues and accounts are looked through for what is past its time.
@@ -95,6 +99,9 @@ pub enum NodeError {
     /// This program was built without the store that was asked for.
     #[error("this program was built without the store on NATS: build it with the feature `nats`")]
     NoNats,
+    /// The node can't be a bridge.
+    #[error("can't be a bridge")]
+    Bridge(#[from] bridge::SetupError),
     /// The mailboxes' accounts can't be read.
     #[error("can't read the mailboxes' accounts")]
     Accounts(#[from] ::mailbox::DirectoryError),
@@ -217,6 +224,8 @@ async fn start(
         Arc::clone(&metrics),
         hang_up,
     );
+    let bridge = config.bridge.clone().map(bridge::Bridge::new).transpose()?;
+    let streams = Arc::new(Streams::new(bridge, shutdown.clone()));
     let router = Arc::new(Router::new(RouterParts {
         local,
         tables,
@@ -226,6 +235,7 @@ async fn start(
         certificate,
         freshness,
         claims,
+        streams: Arc::clone(&streams),
         stamp_effort: config.mailbox.stamp_effort,
         metrics: Arc::clone(&metrics),
         shutdown: shutdown.clone(),
@@ -251,7 +261,7 @@ async fn start(
     tracing::info!(target: "node", "the node stops");
     tasks.close();
     intake.links.close();
-    let all = async { tokio::join!(tasks.wait(), intake.links.wait()) };
+    let all = async { tokio::join!(tasks.wait(), intake.links.wait(), streams.ended()) };
     let _slow = tokio::time::timeout(2 * DRAIN_TIMEOUT, all).await;
     mailboxes.close().await;
     // Nothing is obeyed after this, though a slow connection may still be open.

@@ -8,6 +8,7 @@
 //! [`Links`] owns the dialled ones and is what the rest of the node asks; [`accept`] serves the others.
 
 mod accept;
+mod circuit;
 mod dial;
 mod items;
 mod pipe;
@@ -16,6 +17,7 @@ mod transit;
 mod upgrade;
 
 pub(crate) use accept::accept;
+pub(crate) use circuit::Circuit;
 pub(crate) use upgrade::{is_upgrade, respond as respond_to_upgrade};
 
 use std::collections::HashMap;
@@ -35,6 +37,7 @@ use crate::observer::Eyes;
 use crate::tables::Ledger;
 pub(crate) use dial::Asker;
 pub(crate) use items::{Items, ItemsTo, items};
+pub(crate) use pipe::Peer;
 
 /// Links dialled at once; beyond that the request is refused as unreachable.
 const MAX_LINKS: usize = 4_096;
@@ -64,6 +67,8 @@ pub(crate) enum Reply {
     Answer(Bytes),
     /// Encoded items.
     Stream(Items),
+    /// Nothing: a circuit has been made.
+    Circuit,
 }
 
 /// Why a request got no answer.
@@ -88,7 +93,7 @@ pub(crate) struct Local {
 }
 
 #[derive(Default)]
-struct Peer {
+struct Dialled {
     asker: tokio::sync::Mutex<Dialling>,
 }
 
@@ -105,7 +110,7 @@ pub(crate) struct Links {
     ledger: Arc<Ledger>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-    peers: Mutex<HashMap<NodeId, Arc<Peer>>>,
+    peers: Mutex<HashMap<NodeId, Arc<Dialled>>>,
     accepted: Mutex<HashMap<NodeId, usize>>,
 }
 
@@ -146,6 +151,19 @@ impl Links {
     ) -> Result<Reply, LinkError> {
         let asker = self.asker(to).await?;
         asker.ask(request, patience).await
+    }
+
+    /// Lets a circuit go on to a node, with a packet that says what for.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the circuit where it is.
+    pub(crate) async fn extend(
+        &self,
+        to: NodeId,
+        request: &Request,
+        circuit: &Arc<Circuit>,
+    ) -> Result<(), LinkError> {
+        self.asker(to).await?.extend(request, circuit)
     }
 
     /// The link to a node, if it is up now.
@@ -191,7 +209,7 @@ impl Links {
                 if peers.len() >= MAX_LINKS {
                     return Err(LinkError::Busy);
                 }
-                let peer = Arc::<Peer>::default();
+                let peer = Arc::<Dialled>::default();
                 peers.insert(to, Arc::clone(&peer));
                 peer
             }

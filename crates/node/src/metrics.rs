@@ -28,6 +28,7 @@ pub(crate) struct Metrics {
     pub(crate) foreign_requests: Counter,
     pub(crate) connections: Gauge,
     pub(crate) streams: Gauge,
+    pub(crate) circuits: Gauge,
     pub(crate) links_in: Gauge,
     pub(crate) links_out: Gauge,
     pub(crate) dial_failures: Counter,
@@ -87,6 +88,11 @@ impl Metrics {
             "streams",
             "Open delivery streams of own mailboxes",
             self.streams.clone(),
+        );
+        r.register(
+            "circuits",
+            "Circuits that other nodes or clients asked for",
+            self.circuits.clone(),
         );
         r.register(
             "links_in",

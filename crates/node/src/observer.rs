@@ -60,6 +60,24 @@ pub enum Sight<'a> {
         /// Its payload.
         payload: &'a [u8],
     },
+    /// A frame came over a client's link.
+    ClientIn {
+        /// The client's address.
+        by: SocketAddr,
+        /// The frame's header.
+        header: Header,
+        /// Its payload.
+        payload: &'a [u8],
+    },
+    /// A frame is about to go over a client's link.
+    ClientOut {
+        /// The client's address.
+        to: SocketAddr,
+        /// The frame's header.
+        header: Header,
+        /// Its payload.
+        payload: &'a [u8],
+    },
     /// A layer for the node was opened.
     Command {
         /// What is in it: the encoded command.

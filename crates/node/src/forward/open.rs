@@ -40,6 +40,9 @@ impl Router {
                     _ => 1,
                 };
                 let (packet, ties) = (content.slice_ref(inner), command.ties.clone());
+                if let Some(circuit) = &arrived.circuit {
+                    circuit.wrapped_by(ties.clone());
+                }
                 // What has been opened is not held while the inside is on its way.
                 drop((content, arrived.packet));
                 let inner = Arrived {
@@ -51,6 +54,7 @@ impl Router {
                     // Hops are not renewed: layers within layers can't make a packet travel for ever.
                     hops: arrived.hops,
                     from: None,
+                    circuit: arrived.circuit,
                 };
                 seal_reply(&ties, Box::pin(self.route(inner)).await)
             }
@@ -58,6 +62,20 @@ impl Router {
                 let answer = self.mailboxes.look_up(&subject).encode();
                 self.local.eyes.see(Sight::Answer { answer: &answer });
                 seal_one(&command.ties, &answer, false)
+            }
+            Body::OpenStream(open) => {
+                let opened = match &arrived.circuit {
+                    Some(circuit) => self.streams.open(&open, circuit),
+                    None => Err(Refusal::Unsupported),
+                };
+                match opened {
+                    Ok(()) => Reply::Circuit,
+                    Err(refusal) => {
+                        let answer = Answer::Refused(refusal).encode();
+                        self.local.eyes.see(Sight::Answer { answer: &answer });
+                        seal_one(&command.ties, &answer, false)
+                    }
+                }
             }
             Body::Owner {
                 fingerprint,
@@ -131,6 +149,7 @@ pub(crate) fn seal_one(ties: &Ties, answer: &[u8], wraps: bool) -> Reply {
 fn seal_reply(ties: &Ties, reply: Reply) -> Reply {
     match reply {
         Reply::Answer(answer) => seal_one(ties, &answer, true),
+        Reply::Circuit => Reply::Circuit,
         Reply::Stream(items) => {
             Reply::Stream(items.sealed(ItemSealer::new(&ties.answer_key, true)))
         }

@@ -68,6 +68,8 @@ pub(super) async fn serve(intake: &Intake, body: Bytes, by: SocketAddr) -> Serve
             Some(sealed) => intake.site.answer(full(sealed)).into(),
             None => intake.stranger().into(),
         },
+        // No circuit was asked for.
+        Reply::Circuit => intake.stranger().into(),
         Reply::Stream(items) => {
             // A session's keys are not to be used for longer than it lives.
             let expires_ms = asker.session.keys.expires_ms;

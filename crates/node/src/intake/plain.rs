@@ -42,9 +42,12 @@ pub(super) async fn serve(intake: &Intake, body: Bytes, wants_stream: bool) -> S
         stream: wants_stream,
         hops: MAX_HOPS,
         from: None,
+        circuit: None,
     };
     let response = match intake.router.route(arrived).await {
         Reply::Stream(items) => return Served::Stream(Events::new(intake.site.stream(), items)),
+        // No circuit was asked for.
+        Reply::Circuit => return intake.stranger().into(),
         Reply::Answer(bytes) => match Answer::decode(&bytes) {
             Ok(Answer::Acknowledged(a)) => json_response(
                 StatusCode::OK,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use packet::SizeClass;
 use parking_lot::Mutex;
-use protocol::NodeId;
 use protocol::answer::{Answer, Refusal};
 use protocol::frame::{Header, Kind};
 use protocol::link::{Handshake, INITIAL_CREDIT_BYTES, Incoming, MAX_LIFETIME_MS, Opener, Sealer};
@@ -19,8 +18,9 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use super::circuit::{Circuit, Whose};
 use super::dial::Passage;
-use super::pipe::{Far, Frames, PipeError, read_handshake, write_frames, write_handshake};
+use super::pipe::{Far, Frames, Peer, PipeError, read_handshake, write_frames, write_handshake};
 use super::queue::{NotQueued, Queue, queue, region_kib};
 use super::transit::Passing;
 use super::{Items, Reply};
@@ -36,6 +36,10 @@ const MAX_REQUESTS: usize = 4_096;
 const MAX_REQUESTS_KIB: usize = 64 * 1_024;
 /// Streams of one link at once.
 const MAX_STREAMS: usize = 16_384;
+/// Circuits of one link at once.
+const MAX_CIRCUITS: usize = 65_536;
+/// Circuits of one client at once.
+const MAX_CIRCUITS_OF_CLIENT: usize = 4_096;
 
 #[derive(Debug, Error)]
 pub(crate) enum AcceptError {
@@ -67,6 +71,8 @@ enum Request {
     },
     /// It went straight on to another link.
     Passed(Passage),
+    /// Both ends go on sending.
+    Circuit(Arc<Circuit>),
 }
 
 /// What a stream may still send.
@@ -79,12 +85,14 @@ struct Credit {
 /// What the tasks of an accepted link share.
 pub(super) struct Serving {
     router: Arc<Router>,
-    peer: NodeId,
+    peer: Peer,
     queue: Queue,
     requests: Mutex<HashMap<u64, Request>>,
     room: Arc<Semaphore>,
     room_kib: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    /// Places for circuits.
+    circuits: Semaphore,
     /// Ends every request of the link.
     over: CancellationToken,
 }
@@ -110,7 +118,14 @@ pub(crate) async fn accept(
     let (far, write_half, sealer, frames, first) = tokio::time::timeout(HANDSHAKE_TIMEOUT, begun)
         .await
         .map_err(|_| AcceptError::Slow)??;
-    let _place = router.links().admit(far.peer).ok_or(AcceptError::TooMany)?;
+    let (_place, most_circuits) = match far.peer {
+        Peer::Node(node) => {
+            let place = router.links().admit(node).ok_or(AcceptError::TooMany)?;
+            (Some(place), MAX_CIRCUITS)
+        }
+        // A client's place is that of its connection.
+        Peer::Client(_) => (None, MAX_CIRCUITS_OF_CLIENT),
+    };
 
     let (queue, queued) = queue(far.clone());
     let serving = Arc::new(Serving {
@@ -121,6 +136,7 @@ pub(crate) async fn accept(
         room: Arc::new(Semaphore::new(MAX_REQUESTS)),
         room_kib: Arc::new(Semaphore::new(MAX_REQUESTS_KIB)),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        circuits: Semaphore::new(most_circuits),
         over: CancellationToken::new(),
     });
     // Also if this future is dropped.
@@ -154,7 +170,7 @@ async fn shake_hands(
     mut socket: TcpStream,
     early: Bytes,
     router: &Router,
-) -> Result<(NodeId, TcpStream, Sealer, Opener), AcceptError> {
+) -> Result<(Peer, TcpStream, Sealer, Opener), AcceptError> {
     let local = router.local();
     let message = if early.is_empty() {
         read_handshake(&mut socket).await?
@@ -164,15 +180,20 @@ async fn shake_hands(
     };
     let (peer, answer, sealer, opener) =
         Handshake::accept(local.me, &local.transport_secret, 0, &message)?;
-    let known = router
-        .ledger()
-        .node(&peer.node)
-        .is_some_and(|n| n.transport_key == peer.transport_key);
-    if !known || peer.node == local.me {
-        return Err(AcceptError::Stranger);
-    }
+    let peer = if peer.is_client() {
+        Peer::Client(socket.peer_addr()?)
+    } else {
+        let known = router
+            .ledger()
+            .node(&peer.node)
+            .is_some_and(|n| n.transport_key == peer.transport_key);
+        if !known || peer.node == local.me {
+            return Err(AcceptError::Stranger);
+        }
+        Peer::Node(peer.node)
+    };
     write_handshake(&mut socket, &answer).await?;
-    Ok((peer.node, socket, sealer, opener))
+    Ok((peer, socket, sealer, opener))
 }
 
 impl Serving {
@@ -200,6 +221,23 @@ impl Serving {
     async fn serve(self: &Arc<Self>, frame: Incoming) -> Result<(), PipeError> {
         let header = frame.header;
         match header.kind {
+            Kind::Data => {
+                let circuit = match self.requests.lock().get(&header.request) {
+                    Some(Request::Circuit(circuit)) => Some(Arc::clone(circuit)),
+                    _ => None,
+                };
+                // What is on its way to a circuit that is over means nothing.
+                if let Some(circuit) = circuit {
+                    circuit.data(Whose::Asker, &frame.payload);
+                }
+            }
+            Kind::Packet if header.circuit => {
+                return self.begin_circuit(header, frame.detached().payload).await;
+            }
+            // A client's packets come in exchanges, whose shape is their site's.
+            Kind::Packet if matches!(self.peer, Peer::Client(_)) => {
+                return self.refuse(header.request, Refusal::Unsupported).await;
+            }
             Kind::Packet => {
                 if self.pass(&header, &frame.payload)? {
                     return Ok(());
@@ -208,17 +246,23 @@ impl Serving {
             }
             Kind::Cancel => self.cancel(header.request),
             Kind::Credit => {
-                if let Some(Request::Task { credit, .. }) =
-                    self.requests.lock().get(&header.request)
-                {
-                    credit.grant(header.credit);
+                let circuit = match self.requests.lock().get(&header.request) {
+                    Some(Request::Task { credit, .. }) => {
+                        credit.grant(header.credit);
+                        None
+                    }
+                    Some(Request::Circuit(circuit)) => Some(Arc::clone(circuit)),
+                    _ => None,
+                };
+                if let Some(circuit) = circuit {
+                    circuit.grant(Whose::Asker, header.credit);
                 }
             }
             Kind::Ping => {
                 let pong = Header::control(Kind::Pong, header.request);
                 return self.queue.put_control(pong).await.map_err(closed);
             }
-            // A dialer has nothing to answer here.
+            // A dialer has nothing else to say here.
             Kind::Answer | Kind::Item | Kind::Pong | Kind::GoAway => {}
         }
         Ok(())
@@ -228,10 +272,76 @@ impl Serving {
     fn cancel(&self, request: u64) {
         let passage = match self.requests.lock().get(&request) {
             Some(Request::Task { cancelled, .. }) => return cancelled.cancel(),
-            Some(Request::Passed(passage)) => passage.clone(),
+            Some(Request::Passed(passage)) => Ok(passage.clone()),
+            Some(Request::Circuit(circuit)) => Err(Arc::clone(circuit)),
             None => return,
         };
-        passage.cancel();
+        match passage {
+            Ok(passage) => passage.cancel(),
+            Err(circuit) => {
+                self.forget_circuit(request);
+                circuit.close(Whose::Asker, None);
+            }
+        }
+    }
+
+    /// A circuit's name and place are free again; false if they were.
+    fn forget_circuit(&self, request: u64) -> bool {
+        let forgotten = self.requests.lock().remove(&request).is_some();
+        if forgotten {
+            self.circuits.add_permits(1);
+            self.router.metrics().circuits.dec();
+        }
+        forgotten
+    }
+
+    /// The far end of a circuit is gone.
+    pub(super) fn end_circuit(&self, request: u64, answer: &[u8]) {
+        if self.forget_circuit(request) {
+            let header = Header::answer(request, SizeClass::K4, 0);
+            self.queue.insist_on_answer(header, answer);
+        }
+    }
+
+    async fn refuse(&self, request: u64, refusal: Refusal) -> Result<(), PipeError> {
+        let answer = Answer::Refused(refusal).encode();
+        let header = Header::answer(request, SizeClass::K4, 0);
+        self.queue.put(header, answer.into()).await.map_err(closed)
+    }
+
+    /// Begins a circuit, which goes where its packet is decided to go.
+    async fn begin_circuit(
+        self: &Arc<Self>,
+        header: Header,
+        packet: Bytes,
+    ) -> Result<(), PipeError> {
+        let request = header.request;
+        if self.requests.lock().contains_key(&request) {
+            return Err(PipeError::Repeated);
+        }
+        let Ok(place) = self.circuits.try_acquire() else {
+            return self.refuse(request, Refusal::Busy).await;
+        };
+        place.forget();
+        self.router.metrics().circuits.inc();
+        let circuit = Circuit::asked_for(self, request);
+        let named = Request::Circuit(Arc::clone(&circuit));
+        self.requests.lock().insert(request, named);
+        let mut arrived = match self.peer {
+            Peer::Node(node) => Arrived::from_link(node, header, packet),
+            Peer::Client(_) => Arrived::from_client(&header, packet),
+        };
+        arrived.circuit = Some(Arc::clone(&circuit));
+        let router = Arc::clone(&self.router);
+        tokio::spawn(async move {
+            match router.route(arrived).await {
+                Reply::Circuit => {}
+                Reply::Answer(answer) => circuit.refuse_sealed(&answer),
+                // Nothing that takes a circuit answers by a stream.
+                Reply::Stream(_) => circuit.close(Whose::Asked, None),
+            }
+        });
+        Ok(())
     }
 
     /// Sends a packet straight on if all that takes is at hand; false if it needs a task.
@@ -270,6 +380,10 @@ impl Serving {
         self.room_kib.add_permits(kib as usize);
     }
 
+    pub(super) fn peer(&self) -> Peer {
+        self.peer
+    }
+
     pub(super) fn queue(&self) -> &Queue {
         &self.queue
     }
@@ -279,9 +393,7 @@ impl Serving {
             return Err(PipeError::Repeated);
         }
         let Some(room) = self.room_for(&payload) else {
-            let busy = Answer::Refused(Refusal::Busy).encode();
-            let header = Header::answer(header.request, SizeClass::K4, 0);
-            return self.queue.put(header, busy.into()).await.map_err(closed);
+            return self.refuse(header.request, Refusal::Busy).await;
         };
         let cancelled = self.over.child_token();
         let credit = Arc::new(Credit {
@@ -321,9 +433,13 @@ impl Serving {
         room: [OwnedSemaphorePermit; 2],
     ) -> Result<(), NotQueued> {
         let request = header.request;
-        let arrived = Arrived::from_link(self.peer, header, packet);
+        let Peer::Node(peer) = self.peer else {
+            return Ok(());
+        };
+        let arrived = Arrived::from_link(peer, header, packet);
         let last = match self.router.route(arrived).await {
             Reply::Answer(payload) => payload,
+            Reply::Circuit => Answer::Refused(Refusal::Unsupported).encode().into(),
             Reply::Stream(items) => {
                 // Streams last for days; only what is short counts against the link's room.
                 drop(room);
@@ -373,18 +489,20 @@ struct Over(Arc<Serving>);
 impl Drop for Over {
     fn drop(&mut self) {
         self.0.over.cancel();
-        let passed: Vec<Passage> = self
-            .0
-            .requests
-            .lock()
-            .values()
-            .filter_map(|request| match request {
-                Request::Passed(passage) => Some(passage.clone()),
-                Request::Task { .. } => None,
-            })
-            .collect();
+        let (mut passed, mut circuits) = (Vec::new(), Vec::new());
+        for (number, request) in &*self.0.requests.lock() {
+            match request {
+                Request::Passed(passage) => passed.push(passage.clone()),
+                Request::Circuit(circuit) => circuits.push((*number, Arc::clone(circuit))),
+                Request::Task { .. } => {}
+            }
+        }
         for passage in passed {
             passage.cancel();
+        }
+        for (number, circuit) in circuits {
+            self.0.forget_circuit(number);
+            circuit.close(Whose::Asker, None);
         }
     }
 }

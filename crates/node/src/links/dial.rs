@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use ledger::NodeRecord;
+use packet::SizeClass;
 use parking_lot::Mutex;
-use protocol::answer::Refusal;
+use protocol::answer::{Answer, Refusal};
 use protocol::frame::{Header, Kind};
 use protocol::link::{Handshake, MAX_LIFETIME_MS};
 use thiserror::Error;
@@ -18,7 +19,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::pipe::{Far, Frames, PipeError, read_handshake, write_frames, write_handshake};
+use super::circuit::{Circuit, Whose};
+use super::pipe::{Far, Frames, Peer, PipeError, read_handshake, write_frames, write_handshake};
 use super::queue::{NotQueued, Queue, queue, region_kib};
 use super::transit::Passing;
 use super::{LinkError, Local, Reply, Request, upgrade};
@@ -51,7 +53,7 @@ pub(super) enum DialError {
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     queue: Queue,
     waiting: Mutex<Waiting>,
     next: AtomicU64,
@@ -103,7 +105,7 @@ pub(super) async fn dial(
         return Err(DialError::Impostor);
     }
 
-    let (peer, eyes) = (node.address, local.eyes.clone());
+    let (peer, eyes) = (Peer::Node(node.address), local.eyes.clone());
     let far = Far { peer, eyes };
     let (queue, queued) = queue(far.clone());
     let lifetime = Duration::from_millis(MAX_LIFETIME_MS);
@@ -133,9 +135,13 @@ pub(super) async fn dial(
         }
         if let Some(shared) = reader.upgrade() {
             shared.usable.store(false, Ordering::Release);
-            let waited = shared.waiting.lock().clear();
+            let (waited, circuits) = shared.waiting.lock().clear();
             for passing in waited {
                 passing.refuse(Refusal::Unreachable);
+            }
+            let lost = Answer::Refused(Refusal::Unreachable).encode();
+            for circuit in circuits {
+                circuit.close(Whose::Asked, Some(&lost));
             }
         }
         metrics.links_out.dec();
@@ -212,10 +218,22 @@ async fn read(
                     .queue
                     .insist(Header::control(Kind::Cancel, header.request));
             }
+            Kind::Data => {
+                let circuit = shared.waiting.lock().circuit(header.request);
+                if let Some(circuit) = circuit {
+                    circuit.data(Whose::Asked, &frame.payload);
+                }
+            }
+            Kind::Credit => {
+                let circuit = shared.waiting.lock().circuit(header.request);
+                if let Some(circuit) = circuit {
+                    circuit.grant(Whose::Asked, header.credit);
+                }
+            }
             Kind::GoAway => shared.usable.store(false, Ordering::Release),
             Kind::Pong => {}
             // An acceptor has nothing to ask here.
-            Kind::Packet | Kind::Credit | Kind::Cancel | Kind::Ping => {}
+            Kind::Packet | Kind::Cancel | Kind::Ping => {}
         }
     }
 }
@@ -262,7 +280,11 @@ impl Drop for Asked {
 }
 
 impl Shared {
-    fn cancel(&self, request: u64) {
+    pub(super) fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    pub(super) fn cancel(&self, request: u64) {
         let waited = self.waiting.lock().take(request);
         if waited.is_some() {
             self.queue.insist(Header::control(Kind::Cancel, request));
@@ -331,6 +353,30 @@ impl Asker {
                 NotQueued::Full | NotQueued::TooLarge => Refusal::Busy,
             });
         }
+    }
+
+    /// Asks for a circuit's next stretch, of which the packet is the first thing to go.
+    pub(super) fn extend(&self, ask: &Request, circuit: &Arc<Circuit>) -> Result<(), LinkError> {
+        let request = self.0.next.fetch_add(1, Ordering::Relaxed);
+        let header = Header {
+            request,
+            stamp: ask.stamp,
+            circuit: true,
+            hops: ask.hops,
+            ..Header::packet(SizeClass::K4, 0)
+        };
+        if !self.0.waiting.lock().begin_circuit(request, circuit) {
+            return Err(LinkError::Busy);
+        }
+        if let Err(error) = self.0.queue.offer(header, &ask.packet) {
+            let _unsent = self.0.waiting.lock().take(request);
+            return Err(match error {
+                NotQueued::Ended => LinkError::Lost,
+                NotQueued::Full | NotQueued::TooLarge => LinkError::Busy,
+            });
+        }
+        circuit.goes_on(Arc::downgrade(&self.0), request);
+        Ok(())
     }
 
     /// Sends a request and waits for `patience` at most.

@@ -1,5 +1,6 @@
 //! What both ends of a link share: moving sealed bytes between a socket and frames.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -10,7 +11,7 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 
-use super::queue::Queued;
+use super::queue::{Queued, Taken};
 use crate::observer::{Eyes, Sight};
 
 /// The writer seals this much at once; small enough to stay in a core's cache.
@@ -39,10 +40,19 @@ pub(super) enum PipeError {
     Protocol(#[from] protocol::link::OpenError),
 }
 
-/// The node at the other end of a link, and who is told what passes.
+/// Who is at the other end of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// A node of the ledger, proven.
+    Node(NodeId),
+    /// A client, of whom nothing is known but where it connected from.
+    Client(SocketAddr),
+}
+
+/// The other end of a link, and who is told what passes.
 #[derive(Debug, Clone)]
 pub(super) struct Far {
-    pub(super) peer: NodeId,
+    pub(super) peer: Peer,
     pub(super) eyes: Eyes,
 }
 
@@ -50,10 +60,17 @@ impl Far {
     /// Tells of a frame that is about to go.
     #[inline]
     pub(super) fn sends(&self, header: Header, payload: &[u8]) {
-        self.eyes.see(Sight::LinkOut {
-            peer: self.peer,
-            header,
-            payload,
+        self.eyes.see(match self.peer {
+            Peer::Node(peer) => Sight::LinkOut {
+                peer,
+                header,
+                payload,
+            },
+            Peer::Client(to) => Sight::ClientOut {
+                to,
+                header,
+                payload,
+            },
         });
     }
 }
@@ -70,16 +87,19 @@ pub(super) async fn write_frames(
     let next_ping = tokio::time::sleep(Duration::ZERO);
     tokio::pin!(next_ping);
     loop {
-        let mut kib = tokio::select! {
+        let Taken {
+            mut kib,
+            mut data_bytes,
+        } = tokio::select! {
             biased;
             taken = queue.next(&mut batch) => match taken {
-                Some(kib) => kib,
+                Some(taken) => taken,
                 None => break,
             },
             () = next_ping.as_mut(), if ping => {
                 next_ping.as_mut().reset(Instant::now() + PING_EVERY);
                 queue.add(&mut batch, Header::control(Kind::Ping, 0));
-                0
+                Taken::default()
             }
         };
         while let Some(records) = sealer.seal_next(&mut batch, WRITE_BYTES) {
@@ -91,8 +111,12 @@ pub(super) async fn write_frames(
             let written = kib.min((records.len() / 1024) as u32);
             queue.give_back(written);
             kib -= written;
+            let written = data_bytes.min(records.len());
+            queue.wrote_data(written);
+            data_bytes -= written;
         }
         queue.give_back(kib);
+        queue.wrote_data(data_bytes);
         batch.clear();
     }
     socket.shutdown().await?;
@@ -122,10 +146,18 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     /// [`Incoming::detached`], and what is not must be gone when the next one is asked for.
     pub(super) async fn next(&mut self) -> Result<Incoming, PipeError> {
         let frame = self.read().await?;
-        self.far.eyes.see(Sight::LinkIn {
-            peer: self.far.peer,
-            header: frame.header,
-            payload: &frame.payload,
+        let (header, payload) = (frame.header, &frame.payload[..]);
+        self.far.eyes.see(match self.far.peer {
+            Peer::Node(peer) => Sight::LinkIn {
+                peer,
+                header,
+                payload,
+            },
+            Peer::Client(by) => Sight::ClientIn {
+                by,
+                header,
+                payload,
+            },
         });
         Ok(frame)
     }

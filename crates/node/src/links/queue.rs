@@ -3,8 +3,8 @@
 //! Whoever has a frame for the link lays it out in the batch that waits; the writer takes the whole batch and
 //! leaves an empty one. So a frame is copied once, and as many go into one write as came meanwhile.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use packet::SizeClass;
@@ -14,12 +14,18 @@ use protocol::link::Batch;
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore};
 
+use super::circuit::{Circuit, Whose};
 use super::pipe::Far;
 
 /// Regions that wait for a link's writer at most, in KiB: sixteen of the largest, a tenth of a second at
 /// gigabit speed. A frame without a region counts as [`CONTROL_KIB`].
 const QUEUE_KIB: usize = 16 * 1_024;
 const CONTROL_KIB: u32 = 1;
+/// Bytes of circuits that wait for a link's writer at most; what would be more breaks its circuit. Credit keeps it far
+/// below that.
+const MAX_DATA_BYTES: usize = 256 << 20;
+/// With more than this waiting nobody is granted more that would have to wait here: some ten milliseconds at gigabit speed.
+const CONGESTED_BYTES: usize = 2 << 20;
 
 /// Why a frame was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -52,12 +58,31 @@ struct Lane {
     room: Semaphore,
     /// Nobody is left who could send.
     over: AtomicBool,
+    /// Bytes of circuits that wait, or are being written.
+    data_bytes: AtomicUsize,
+    /// What circuits granted while the link was congested.
+    withheld: Mutex<Vec<Withheld>>,
+}
+
+/// Credit that is passed on later.
+#[derive(Debug)]
+struct Withheld {
+    circuit: Weak<Circuit>,
+    from: Whose,
+    bytes: u32,
+}
+
+/// What a batch takes of a queue's room.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) kib: u32,
+    pub(super) data_bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     batch: Batch,
-    kib: u32,
+    taken: Taken,
 }
 
 /// A queue and what its writer takes from.
@@ -68,6 +93,8 @@ pub(super) fn queue(far: Far) -> (Queue, Queued) {
         filled: Notify::new(),
         room: Semaphore::new(QUEUE_KIB),
         over: AtomicBool::new(false),
+        data_bytes: AtomicUsize::new(0),
+        withheld: Mutex::default(),
     });
     (Queue(Arc::new(SendingEnd(Arc::clone(&lane)))), Queued(lane))
 }
@@ -104,7 +131,7 @@ impl Lane {
             // Room is only taken for what fits a class.
             let fits = waiting.batch.push(header, payload);
             debug_assert!(fits, "a frame beyond the largest class was queued");
-            waiting.kib += kib;
+            waiting.taken.kib += kib;
             was_empty
         };
         if was_empty {
@@ -163,6 +190,47 @@ impl Queue {
         }
     }
 
+    /// Queues bytes of a circuit. Those have no room of their own: they are as many as was granted.
+    pub(super) fn data(&self, header: Header, bytes: &[u8]) -> Result<(), NotQueued> {
+        let lane = &self.0.0;
+        if lane.room.is_closed() {
+            return Err(NotQueued::Ended);
+        }
+        let waiting = lane.data_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
+        if waiting > MAX_DATA_BYTES {
+            lane.data_bytes.fetch_sub(bytes.len(), Ordering::Relaxed);
+            return Err(NotQueued::Full);
+        }
+        lane.far.sends(header, bytes);
+        let was_empty = {
+            let mut waiting = lane.waiting.lock();
+            let was_empty = waiting.batch.is_empty();
+            if !waiting.batch.push(header, bytes) {
+                return Err(NotQueued::TooLarge);
+            }
+            waiting.taken.data_bytes += bytes.len();
+            was_empty
+        };
+        if was_empty {
+            lane.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Keeps what a circuit was granted until the link is not congested any more; false if it is not now.
+    pub(super) fn withhold(&self, circuit: &Arc<Circuit>, from: Whose, bytes: u32) -> bool {
+        let lane = &self.0.0;
+        if lane.data_bytes.load(Ordering::Relaxed) <= CONGESTED_BYTES || self.has_ended() {
+            return false;
+        }
+        lane.withheld.lock().push(Withheld {
+            circuit: Arc::downgrade(circuit),
+            from,
+            bytes,
+        });
+        true
+    }
+
     fn later(&self, header: Header, payload: Option<Bytes>) {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let queue = self.clone();
@@ -189,14 +257,14 @@ impl Queued {
     ///
     /// # Cancel safety
     /// Dropping the future takes nothing.
-    pub(super) async fn next(&mut self, batch: &mut Batch) -> Option<u32> {
+    pub(super) async fn next(&mut self, batch: &mut Batch) -> Option<Taken> {
         loop {
             let over = self.0.over.load(Ordering::Acquire);
             {
                 let mut waiting = self.0.waiting.lock();
                 if !waiting.batch.is_empty() {
                     std::mem::swap(&mut waiting.batch, batch);
-                    return Some(std::mem::take(&mut waiting.kib));
+                    return Some(std::mem::take(&mut waiting.taken));
                 }
             }
             if over {
@@ -220,11 +288,31 @@ impl Queued {
     pub(super) fn give_back(&mut self, kib: u32) {
         self.0.room.add_permits(kib as usize);
     }
+
+    /// Bytes of circuits were written. What was granted meanwhile is passed on if the link is not congested any more.
+    pub(super) fn wrote_data(&mut self, bytes: usize) {
+        let before = self.0.data_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if before.saturating_sub(bytes) > CONGESTED_BYTES {
+            return;
+        }
+        let withheld = std::mem::take(&mut *self.0.withheld.lock());
+        for Withheld {
+            circuit,
+            from,
+            bytes,
+        } in withheld
+        {
+            if let Some(circuit) = circuit.upgrade() {
+                circuit.pass_on(from, bytes);
+            }
+        }
+    }
 }
 
 impl Drop for Queued {
     fn drop(&mut self) {
         self.0.room.close();
+        self.0.withheld.lock().clear();
         *self.0.waiting.lock() = Waiting::default();
     }
 }
@@ -232,13 +320,14 @@ impl Drop for Queued {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::links::pipe::Peer;
     use crate::observer::Eyes;
     use protocol::NodeId;
     use protocol::frame::Kind;
 
     fn far() -> Far {
         Far {
-            peer: NodeId::from_bytes([7; 20]),
+            peer: Peer::Node(NodeId::from_bytes([7; 20])),
             eyes: Eyes::default(),
         }
     }
@@ -257,7 +346,7 @@ mod tests {
         assert_eq!(queue.offer(header, &payload), Err(NotQueued::Full));
         // What was taken makes room only once it is written.
         let mut batch = Batch::default();
-        let kib = queued.next(&mut batch).await.unwrap();
+        let Taken { kib, .. } = queued.next(&mut batch).await.unwrap();
         assert_eq!((kib as usize, batch.wire_bytes() >> 20), (QUEUE_KIB, 16));
         assert_eq!(queue.offer(header, &payload), Err(NotQueued::Full));
         queued.give_back(kib);
@@ -273,10 +362,10 @@ mod tests {
         queue.insist_on_answer(Header::answer(2, SizeClass::K4, 0), b"answer");
         drop(queue);
         let (mut batch, mut bytes) = (Batch::default(), Vec::new());
-        while let Some(kib) = queued.next(&mut batch).await {
+        while let Some(taken) = queued.next(&mut batch).await {
             bytes.push(batch.wire_bytes());
             batch.clear();
-            queued.give_back(kib);
+            queued.give_back(taken.kib);
         }
         let late: usize = bytes.iter().skip(1).sum();
         assert!((64 + 4_160..64 + 4_160 + 100).contains(&late), "{bytes:?}");

@@ -167,6 +167,7 @@ impl Devnet {
             },
             plain_intake: Some("/intake".into()),
             submit_routes: true,
+            bridge: None,
         };
         let recorder = Arc::new(Recorder::default());
         let (observer, stop) = (Arc::clone(&recorder), self.stop.child_token());

@@ -188,6 +188,7 @@ impl World {
             },
             plain_intake: Some("/intake".into()),
             submit_routes: true,
+            bridge: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who waits for what on one link.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::links::Reply;
+use crate::links::circuit::{Circuit, Whose};
 use crate::links::transit::Passing;
 
 /// Requests that wait for their answer at most.
@@ -23,12 +25,15 @@ const MAX_OVERDUE: usize = 512;
 const STREAM_ITEMS: usize = 64;
 /// Streams on one link at most.
 const MAX_STREAMS: usize = 65_536;
+/// Circuits on one link at most.
+const MAX_CIRCUITS: usize = 65_536;
 
 /// Requests without an answer, and streams under way, by the number of their request.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     asked: HashMap<u64, Asked>,
     streams: HashMap<u64, mpsc::Sender<Bytes>>,
+    circuits: HashMap<u64, Arc<Circuit>>,
     /// Until then not more than [`MAX_OVERDUE`] can be overdue: whatever comes and goes, that many of the
     /// oldest are younger.
     at_ease_until: Option<Instant>,
@@ -55,6 +60,8 @@ pub(super) enum Asking {
     Link(Passing),
     /// The last of a stream may be an answer, if the far end refuses midway.
     Stream(mpsc::Sender<Bytes>),
+    /// An answer is a circuit's end.
+    Circuit(Arc<Circuit>),
 }
 
 /// What became of an item.
@@ -79,6 +86,7 @@ impl Asking {
             Self::Stream(items) => {
                 let _gone = items.try_send(frame.detached().payload);
             }
+            Self::Circuit(circuit) => circuit.close(Whose::Asked, Some(&frame.payload)),
         }
     }
 }
@@ -138,7 +146,23 @@ impl Waiting {
                 Asker::Link(passing) => Asking::Link(passing),
             });
         }
+        if let Some(circuit) = self.circuits.remove(&request) {
+            return Some(Asking::Circuit(circuit));
+        }
         self.streams.remove(&request).map(Asking::Stream)
+    }
+
+    /// Begins a circuit, which has no time to be over by; false if there are too many.
+    pub(super) fn begin_circuit(&mut self, request: u64, circuit: &Arc<Circuit>) -> bool {
+        let has_room = self.circuits.len() < MAX_CIRCUITS;
+        if has_room {
+            self.circuits.insert(request, Arc::clone(circuit));
+        }
+        has_room
+    }
+
+    pub(super) fn circuit(&self, request: u64) -> Option<Arc<Circuit>> {
+        self.circuits.get(&request).map(Arc::clone)
     }
 
     /// Gives an item to the stream's reader.
@@ -181,15 +205,17 @@ impl Waiting {
     }
 
     /// The link has ended: tasks that wait learn it, and who waits on behalf of other links is returned.
-    pub(super) fn clear(&mut self) -> Vec<Passing> {
+    pub(super) fn clear(&mut self) -> (Vec<Passing>, Vec<Arc<Circuit>>) {
         self.streams.clear();
         let asked = self.asked.drain();
-        asked
+        let passings = asked
             .filter_map(|(_, asked)| match asked.by {
                 Asker::Link(passing) => Some(passing),
                 Asker::Task(_) => None,
             })
-            .collect()
+            .collect();
+        let circuits = self.circuits.drain().map(|(_, circuit)| circuit);
+        (passings, circuits.collect())
     }
 }
 
