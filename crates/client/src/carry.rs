@@ -17,6 +17,7 @@ use packet::Packet;
 use protocol::NodeId;
 use protocol::answer::{Answer, Refusal};
 use protocol::command::Subject;
+use protocol::stream::OpenStream;
 use rand::Rng as _;
 
 use crate::carrier::OwnerKeys;
@@ -24,7 +25,8 @@ use crate::clock::Clocks;
 use crate::directory::{Directory, Node};
 use crate::path::{self, Entries, PathError, Tried};
 use crate::transport::{ExchangeError, Reply, Stream, Transport};
-use attempt::{Attempt, Heard, Paid, Speaker};
+use attempt::Paid;
+pub(crate) use attempt::{Attempt, Heard, Speaker};
 
 pub use attempt::CommandError;
 pub use stamping::StampingError;
@@ -54,6 +56,8 @@ pub(crate) enum Load<'a> {
     Packet(&'a Packet),
     /// A question for somebody's certificate.
     LookUp(Subject),
+    /// What opens a stream, or resumes one.
+    Stream(&'a OpenStream),
     /// A request by the owner of an account: CBOR of a `Request`.
     Owner(OwnerKeys<'a>, &'a [u8]),
 }

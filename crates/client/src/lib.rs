@@ -21,6 +21,7 @@ pub mod receive;
 pub mod send;
 mod sqlite;
 mod state;
+pub mod streams;
 pub mod submit;
 #[cfg(test)]
 mod test_network;

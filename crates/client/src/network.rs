@@ -20,6 +20,7 @@ use crate::clock::Clocks;
 use crate::directory::{Directory, LedgerView, Node};
 use crate::look_up::Certificates;
 use crate::path::{Entries, PathError, propose_mailboxes};
+use crate::streams::EntryLinks;
 use crate::transport::{Bare, Timeouts, Transport};
 use notes::Notes;
 
@@ -78,6 +79,7 @@ struct Inner {
     clocks: Arc<Clocks>,
     notes: Arc<Notes>,
     certificates: Certificates,
+    entry_links: EntryLinks,
     /// Follows the ledger as long as the network is open.
     follower: Option<Follower>,
 }
@@ -164,6 +166,7 @@ impl Network {
                 clocks,
                 notes,
                 certificates: Certificates::default(),
+                entry_links: EntryLinks::new(from),
                 follower,
                 file,
             }),
@@ -220,6 +223,12 @@ impl Network {
         self.directory().records()
     }
 
+    /// Changes whenever what is known of the ledger does.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.directory().changes()
+    }
+
     /// The live route of a wallet on the ledger, from the index.
     #[must_use]
     pub fn route(&self, wallet: &WalletAddress) -> Option<ledger::RouteRecord> {
@@ -255,6 +264,10 @@ impl Network {
 
     pub(crate) fn certificates(&self) -> &Certificates {
         &self.inner.certificates
+    }
+
+    pub(crate) fn entry_links(&self) -> &EntryLinks {
+        &self.inner.entry_links
     }
 
     pub(crate) fn courier(&self) -> Courier<'_> {

@@ -36,7 +36,7 @@ pub enum CommandError {
 
 /// Who may have said something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Speaker {
+pub(crate) enum Speaker {
     /// The entry, or anybody behind it who could not seal.
     Entry,
     /// The relay, or somebody behind it who could not seal.
@@ -47,16 +47,16 @@ pub(super) enum Speaker {
 
 /// A stamp that was minted for the load.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Paid {
+pub(crate) struct Paid {
     effort: u32,
     stamp: [u8; STAMP_BYTES],
 }
 
 /// An answer and who surely had a hand in it; `None` where it did not open.
 #[derive(Debug)]
-pub(super) struct Heard {
-    pub(super) answer: Option<Answer>,
-    pub(super) speaker: Speaker,
+pub(crate) struct Heard {
+    pub(crate) answer: Option<Answer>,
+    pub(crate) speaker: Speaker,
 }
 
 /// A layer that was made: who opens it, and what shows that they answered this one.
@@ -70,7 +70,7 @@ struct Layer {
 
 /// What goes to the entry, and the keys to what comes back.
 #[derive(Debug)]
-pub(super) struct Attempt {
+pub(crate) struct Attempt {
     outer: Packet,
     /// Travels beside the outer packet.
     stamp: Option<[u8; STAMP_BYTES]>,
@@ -80,7 +80,7 @@ pub(super) struct Attempt {
 
 impl Attempt {
     /// Makes the layers that an errand needs, with a stamp of `effort` for its innermost packet.
-    pub(super) async fn make(
+    pub(crate) async fn make(
         errand: &Errand<'_>,
         relay: Option<&Arc<Node>>,
         effort: Option<u32>,
@@ -90,6 +90,12 @@ impl Attempt {
         let mut layers = Vec::with_capacity(2);
         let inner = match errand.load {
             Load::Packet(packet) => packet.clone(),
+            Load::Stream(open) => {
+                let target = errand.target.ok_or(CommandError::NoTarget)?;
+                terminal(target, clocks, &mut layers, |_| {
+                    Ok(Body::OpenStream(open.clone()))
+                })?
+            }
             Load::LookUp(subject) => {
                 let target = errand.target.ok_or(CommandError::NoTarget)?;
                 terminal(target, clocks, &mut layers, |_| Ok(Body::LookUp(subject)))?
@@ -154,12 +160,12 @@ impl Attempt {
     }
 
     /// The bytes for the entry.
-    pub(super) fn outer(&self) -> &[u8] {
+    pub(crate) fn outer(&self) -> &[u8] {
         self.outer.as_bytes()
     }
 
     /// The header of their frame.
-    pub(super) fn header(&self, stream: bool) -> Header {
+    pub(crate) fn header(&self, stream: bool) -> Header {
         let length = u32::try_from(self.outer.len()).unwrap_or(u32::MAX);
         Header {
             stream,
@@ -177,7 +183,7 @@ impl Attempt {
     }
 
     /// Opens an answer with the keys of the layers, as far as it was sealed to them.
-    pub(super) fn open(&self, answer: Answer) -> Heard {
+    pub(crate) fn open(&self, answer: Answer) -> Heard {
         let mut heard = Heard {
             answer: Some(answer),
             speaker: Speaker::Entry,
@@ -200,7 +206,7 @@ impl Attempt {
     }
 
     /// Says whether a node signed this time for one of these layers.
-    pub(super) fn verify_time(&self, time: &NodeTime) -> bool {
+    pub(crate) fn verify_time(&self, time: &NodeTime) -> bool {
         self.layers.iter().any(|layer| {
             let certificate = layer.node.certificate.as_ref();
             certificate
@@ -211,7 +217,7 @@ impl Attempt {
 
 /// Why an attempt can't be made.
 #[derive(Debug)]
-pub(super) enum MakeError {
+pub(crate) enum MakeError {
     Command(CommandError),
     Stamp(StampingError),
 }
