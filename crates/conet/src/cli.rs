@@ -75,6 +75,8 @@ pub(crate) enum Command {
     /// What waits to be sent.
     #[command(subcommand)]
     Outbox(commands::outbox::OutboxCommand),
+    /// Browse the Web2 through the network: SOCKS5 and HTTP on this machine.
+    Proxy(commands::proxy::ProxyArgs),
     /// A whole network on this machine, to try things out.
     #[command(subcommand)]
     Devnet(commands::devnet::DevnetCommand),

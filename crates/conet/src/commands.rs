@@ -8,6 +8,7 @@ pub(crate) mod devnet;
 pub(crate) mod listen;
 pub(crate) mod node;
 pub(crate) mod outbox;
+pub(crate) mod proxy;
 pub(crate) mod route;
 pub(crate) mod send;
 pub(crate) mod wallet;
@@ -32,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Outbox(command) => block_on(outbox::run(&context, command)),
         Command::Devnet(command) => block_on(devnet::run(&context, command)),
         Command::Node(command) => block_on(node::run(&context, command)),
+        Command::Proxy(args) => block_on(proxy::run(&context, args)),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -13,7 +13,7 @@ mod keys;
 mod registration;
 
 pub(crate) use keys::{cost_of, unlock};
-pub(crate) use registration::{Registered, register};
+pub(crate) use registration::{Registered, profile, register};
 
 use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
@@ -21,6 +21,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use ledger::NetworkFile;
+use node::bridge::Config;
+use node::bridge::policy::{AllowedTarget, Policy};
 use node::{MailboxConfig, MailboxStore, NodeConfig, NodeKeys};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -64,6 +66,41 @@ pub(crate) struct Settings {
     /// How many of those servers keep each packet.
     #[serde(default = "one_replica")]
     pub(crate) store_replicas: usize,
+    /// What it lets out to the Web2, if it is a bridge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bridge: Option<BridgeSettings>,
+}
+
+/// What a bridge lets out to the Web2.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BridgeSettings {
+    /// Its exit policy; the default one if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<String>,
+    /// `host:port` that it reaches though the policy or its caution is against it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) allow: Vec<String>,
+}
+
+impl BridgeSettings {
+    /// The same as the bridge takes it.
+    pub(crate) fn config(&self) -> Outcome<Config> {
+        let policy = match &self.policy {
+            Some(text) => text.parse().context("the exit policy")?,
+            None => Policy::default(),
+        };
+        let mut allow = Vec::new();
+        for target in &self.allow {
+            let parsed = target.parse::<AllowedTarget>();
+            allow.push(parsed.context(format!("the allowed target {target}"))?);
+        }
+        Ok(Config {
+            policy,
+            allow,
+            ..Config::default()
+        })
+    }
 }
 
 fn one_replica() -> usize {
@@ -100,6 +137,8 @@ pub(crate) struct NodePlace {
     pub(crate) quota_bytes: Option<u64>,
     /// Where its mailboxes are kept.
     pub(crate) store: StoreChoice,
+    /// What it lets out, if it is a bridge.
+    pub(crate) bridge: Option<BridgeSettings>,
 }
 
 /// A node's folder.
@@ -151,6 +190,7 @@ impl NodeFolder {
             submit_routes: true,
             store: place.store.servers,
             store_replicas: place.store.replicas.max(one_replica()),
+            bridge: place.bridge,
         };
         // Last: a folder with settings is a whole one.
         self.set_settings(&settings)?;
@@ -222,6 +262,8 @@ impl NodeFolder {
         };
         let network = self.network()?;
         let store = settings.mailbox_store();
+        let bridge = settings.bridge.as_ref();
+        let bridge = bridge.map(BridgeSettings::config).transpose()?;
         let config = NodeConfig {
             listen: settings.listen,
             admin_listen: settings.admin,
@@ -236,6 +278,7 @@ impl NodeFolder {
             },
             plain_intake: network.plain_intake_path.clone(),
             submit_routes: settings.submit_routes,
+            bridge,
             network,
         };
         Ok(node::run(config, keys, stop).await?)

@@ -35,9 +35,23 @@ pub struct NodeRecord {
     pub certificate: Arc<[u8]>,
     /// Where it is reached, 1–256 bytes.
     pub endpoint: String,
-    /// Name of its site profile, at most 64 bytes.
+    /// Name of its site profile, and after it each service that the node offers, `+` before each; at most 64 bytes.
     pub profile: String,
 }
+
+impl NodeRecord {
+    /// Says whether the node offers to connect streams to hosts of the Web2.
+    #[must_use]
+    pub fn is_bridge(&self) -> bool {
+        self.profile
+            .split('+')
+            .skip(1)
+            .any(|service| service == BRIDGE)
+    }
+}
+
+/// What a bridge has in its profile.
+const BRIDGE: &str = "bridge";
 
 /// What a node's wallet agrees to when it is registered or updated.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -48,6 +48,10 @@ pub(crate) struct UpArgs {
     /// Bytes that each new node keeps for one wallet [default: 268435456].
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(MIN_QUOTA_BYTES..))]
     pub(crate) quota: Option<u64>,
+    /// Host and port, such as 127.0.0.1:3000, that the devnet's bridges reach besides what is public; may be given
+    /// several times.
+    #[arg(long, value_name = "HOST:PORT", value_parser = super::node::allowed_target)]
+    pub(crate) allow_target: Vec<String>,
     /// Run everything in this one process.
     #[arg(long)]
     pub(crate) in_process: bool,

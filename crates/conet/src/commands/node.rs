@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use ledger::{NetworkFile, Registrar};
 use node::NodeKeys;
+use node::bridge::policy::{AllowedTarget, Policy};
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -14,7 +15,7 @@ use crate::context::Context;
 use crate::devnet::{dev_funder, free_ports};
 use crate::failure::{Context as _, Exit, Failure, Outcome};
 use crate::node_folder::{
-    self, MIN_QUOTA_BYTES, NodeFolder, NodePlace, Registered, Settings, StoreChoice,
+    self, BridgeSettings, MIN_QUOTA_BYTES, NodeFolder, NodePlace, Registered, Settings, StoreChoice,
 };
 use crate::screen::{Steps, print, print_json};
 use crate::stopping;
@@ -61,6 +62,63 @@ pub(crate) struct InitArgs {
     /// How many of the NATS servers keep each packet: 1, 3 or 5.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "store")]
     store_replicas: usize,
+    #[command(flatten)]
+    bridge: BridgeArgs,
+}
+
+/// What makes a node a bridge.
+#[derive(Debug, Args)]
+struct BridgeArgs {
+    /// Be a bridge: connect others' streams to hosts of the Web2, as the exit policy says.
+    #[arg(long)]
+    bridge: bool,
+    /// Be no bridge any more.
+    #[arg(long, conflicts_with_all = ["bridge", "exit_policy", "allow_target"])]
+    no_bridge: bool,
+    /// Exit policy: rules such as `reject 198.51.100.0/24:*; accept *:80,443`, or a file of them [default: all that is
+    /// public, but port 25].
+    #[arg(long, value_name = "RULES|FILE", requires = "bridge", value_parser = exit_policy)]
+    exit_policy: Option<String>,
+    /// Host and port that the bridge reaches in any case, such as a server beside it; may be given several times.
+    #[arg(long, value_name = "HOST:PORT", requires = "bridge", value_parser = allowed_target)]
+    allow_target: Vec<String>,
+}
+
+impl BridgeArgs {
+    /// What is asked for, given what was before.
+    fn changed(&self, before: Option<BridgeSettings>) -> Option<BridgeSettings> {
+        if self.no_bridge {
+            return None;
+        }
+        if !self.bridge {
+            return before;
+        }
+        let mut bridge = before.unwrap_or_default();
+        if let Some(policy) = &self.exit_policy {
+            bridge.policy = Some(policy.clone());
+        }
+        if !self.allow_target.is_empty() {
+            bridge.allow.clone_from(&self.allow_target);
+        }
+        Some(bridge)
+    }
+}
+
+/// An exit policy in its compact form, from its text or a file.
+fn exit_policy(text: &str) -> Result<String, String> {
+    let rules = match std::fs::read_to_string(text) {
+        Ok(rules) => rules,
+        Err(_) => text.to_owned(),
+    };
+    let policy: Policy = rules.parse().map_err(|error| format!("{error}"))?;
+    Ok(policy.to_string())
+}
+
+/// A target that a bridge reaches in any case.
+pub(crate) fn allowed_target(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<AllowedTarget>();
+    parsed.map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }
 
 /// Arguments of `conet node run`.
@@ -68,6 +126,8 @@ pub(crate) struct InitArgs {
 pub(crate) struct RunArgs {
     #[command(flatten)]
     place: Place,
+    #[command(flatten)]
+    bridge: BridgeArgs,
     /// Stop when stdin ends: for programs that start nodes.
     #[arg(long, hide = true)]
     until_stdin_ends: bool,
@@ -135,8 +195,7 @@ async fn init(context: &Context, args: InitArgs) -> Outcome {
             .context("the ledger does not answer")?,
     };
     pay(&network, &registrar, stake_wei).await?;
-    let registered =
-        node_folder::register(&network, &keys, &settings.endpoint, Some(stake_wei)).await?;
+    let registered = node_folder::register(&network, &keys, &settings, Some(stake_wei)).await?;
     steps.end();
     let dir = folder.path().display();
     if context.global.json {
@@ -193,6 +252,7 @@ fn make(
             servers: args.store.clone(),
             replicas: args.store_replicas,
         },
+        bridge: args.bridge.changed(None),
     };
     folder.create(network, place, &password)
 }
@@ -209,6 +269,7 @@ fn changed(mut settings: Settings, args: &InitArgs) -> Outcome<Settings> {
     }
     settings.admin = args.admin.unwrap_or(settings.admin);
     settings.quota_bytes = args.quota.unwrap_or(settings.quota_bytes);
+    settings.bridge = args.bridge.changed(settings.bridge);
     if let Some(endpoint) = &args.endpoint {
         settings.endpoint.clone_from(endpoint);
     }
@@ -292,12 +353,22 @@ async fn unlock(context: &Context, folder: &NodeFolder, settings: &Settings) -> 
 
 async fn run_node(context: &Context, args: &RunArgs) -> Outcome {
     let folder = args.place.folder(context);
-    let settings = folder.settings()?;
+    let mut settings = folder.settings()?;
     let stop = stopping::on_signal()?;
     if args.until_stdin_ends {
         stopping::with_stdin(&stop);
     }
     let keys = unlock(context, &folder, &settings).await?;
+    let bridge = args.bridge.changed(settings.bridge.clone());
+    if bridge != settings.bridge {
+        let was = node_folder::profile(&settings);
+        settings.bridge = bridge;
+        folder.set_settings(&settings)?;
+        if node_folder::profile(&settings) != was {
+            // Others choose bridges by what the ledger says.
+            node_folder::register(&folder.network()?, &keys, &settings, None).await?;
+        }
+    }
     folder.run(settings, keys, stop).await?;
     Ok(Exit::Done)
 }

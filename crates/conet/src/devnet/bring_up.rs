@@ -14,7 +14,7 @@ use super::members::Members;
 use super::plan::{ChainKind, DevnetFolder, Plan, PlannedContracts};
 use crate::admin_port;
 use crate::failure::{Context as _, Exit, Failure, Outcome};
-use crate::node_folder::{self, NodePlace, StoreChoice};
+use crate::node_folder::{self, BridgeSettings, NodePlace, Settings, StoreChoice};
 use crate::screen::Steps;
 
 /// Least stake of a devnet's nodes, wei: one coin.
@@ -23,6 +23,8 @@ const MIN_STAKE_WEI: u128 = 1_000_000_000_000_000_000;
 const UNBONDING_PERIOD_S: u64 = 3_600;
 /// What a node gets, wei: its stake, and gas for tens of thousands of routes.
 const NODE_FUNDS_WEI: u128 = 20 * MIN_STAKE_WEI;
+/// How many nodes of a devnet are bridges: its first ones.
+const BRIDGES: usize = 2;
 /// How long the chain may take to answer.
 const CHAIN_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the nodes may take to know each other.
@@ -40,6 +42,8 @@ pub(super) struct BringUp<'a> {
     pub(super) in_process: bool,
     /// What nodes that are made now keep for one wallet.
     pub(super) quota_bytes: Option<u64>,
+    /// What its bridges reach besides what is public.
+    pub(super) allow_targets: &'a [String],
     pub(super) steps: &'a Steps,
 }
 
@@ -151,14 +155,14 @@ impl BringUp<'_> {
         let funder = std::sync::Arc::new(Registrar::new(network, &first_funder()?)?);
         let mut registering = JoinSet::new();
         for place in new {
-            let (keys, endpoint) = self.keys(place, network)?;
+            let (keys, settings) = self.keys(place, network)?;
             let (network, funder) = (network.clone(), std::sync::Arc::clone(&funder));
             registering.spawn(async move {
                 let address = keys.wallet.address();
                 if funder.balance(address).await? < NODE_FUNDS_WEI / 2 {
                     funder.transfer(address, NODE_FUNDS_WEI).await?;
                 }
-                node_folder::register(&network, &keys, &endpoint, Some(MIN_STAKE_WEI)).await?;
+                node_folder::register(&network, &keys, &settings, Some(MIN_STAKE_WEI)).await?;
                 Outcome::Ok(place)
             });
         }
@@ -173,14 +177,15 @@ impl BringUp<'_> {
     }
 
     /// Makes or opens the node at that place.
-    fn keys(&self, place: usize, network: &NetworkFile) -> Outcome<(NodeKeys, String)> {
+    fn keys(&self, place: usize, network: &NetworkFile) -> Outcome<(NodeKeys, Settings)> {
         let folder = self.folder.node(place);
         if folder.exists() {
-            return Ok((
-                node_folder::unlock(folder.path(), "")?,
-                folder.settings()?.endpoint,
-            ));
+            return Ok((node_folder::unlock(folder.path(), "")?, folder.settings()?));
         }
+        let bridge = (place < BRIDGES).then(|| BridgeSettings {
+            policy: None,
+            allow: self.allow_targets.to_vec(),
+        });
         let node = self
             .plan
             .nodes
@@ -194,9 +199,10 @@ impl BringUp<'_> {
             endpoint: None,
             quota_bytes: self.quota_bytes,
             store: StoreChoice::default(),
+            bridge,
         };
         let (settings, keys) = folder.create(network, place, "")?;
-        Ok((keys, settings.endpoint))
+        Ok((keys, settings))
     }
 
     fn start_nodes(&mut self) -> Outcome<()> {
@@ -205,6 +211,13 @@ impl BringUp<'_> {
         for place in 0..self.plan.nodes.len() {
             let folder = self.folder.node(place);
             folder.set_network(&self.plan.network())?;
+            if !self.allow_targets.is_empty() {
+                let mut settings = folder.settings()?;
+                if let Some(bridge) = &mut settings.bridge {
+                    bridge.allow = self.allow_targets.to_vec();
+                    folder.set_settings(&settings)?;
+                }
+            }
             let name = format!("node {}", place + 1);
             if self.in_process {
                 let (settings, keys) =

@@ -26,6 +26,7 @@ pub(super) fn present(
         "--wallet alice send bob \"hi\"",
         "--wallet bob listen",
         "--wallet bob chat alice",
+        "proxy",
         "devnet status",
     ] {
         print(&format!("  {conet} {words}"))?;

@@ -50,7 +50,7 @@ pub(super) fn describe(folder: &DevnetFolder, plan: &Plan) -> Outcome<Value> {
             "url": format!("{}{PLAIN_INTAKE}", settings.endpoint),
             "endpoint": settings.endpoint,
             "mailbox": settings.mailbox,
-            "bridge": false,
+            "bridge": settings.bridge.is_some(),
             "pid": node.running(),
             "admin": format!("http://{}", settings.admin),
             "dir": node.path(),
@@ -86,8 +86,13 @@ pub(super) fn table(folder: &DevnetFolder, plan: &Plan) -> Outcome<String> {
             .running()
             .map_or_else(|| "–".to_owned(), |id| id.to_string());
         let name = format!("node {}", place + 1);
+        let bridge = if settings.bridge.is_some() {
+            "  bridge"
+        } else {
+            ""
+        };
         lines.push(format!(
-            "{name:<8} {}  {:<28} {process:>8}",
+            "{name:<8} {}  {:<28} {process:>8}{bridge}",
             settings.address, settings.endpoint
         ));
     }

@@ -58,6 +58,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
                 folder: &folder,
                 plan: &mut plan,
                 chain: &mut chain,
+                allow_targets: &args.allow_target,
                 nodes: &mut nodes,
                 in_process: args.in_process,
                 quota_bytes: args.quota,

@@ -5,12 +5,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ledger::{NetworkFile, NodeStatement, Registrar, Revert, SubmitError};
 use node::NodeKeys;
 
+use super::Settings;
 use crate::failure::Outcome;
 
 /// How long the node's signature may be used.
 const SIGNATURE_LIFE: Duration = Duration::from_secs(3_600);
 /// The site profile of nodes that pretend nothing.
 const BARE_PROFILE: &str = "bare";
+/// The same of one that is a bridge.
+const BARE_BRIDGE_PROFILE: &str = "bare+bridge";
 
 /// What [`register`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,11 +24,19 @@ pub(crate) enum Registered {
     Updated,
 }
 
+/// What the ledger says of a node with these settings.
+pub(crate) fn profile(settings: &Settings) -> &'static str {
+    match settings.bridge {
+        Some(_) => BARE_BRIDGE_PROFILE,
+        None => BARE_PROFILE,
+    }
+}
+
 /// Registers a node that pays for itself and is its own operator.
 pub(crate) async fn register(
     network: &NetworkFile,
     keys: &NodeKeys,
-    endpoint: &str,
+    settings: &Settings,
     stake_wei: Option<u128>,
 ) -> Outcome<Registered> {
     let registrar = Registrar::new(network, &keys.wallet)?;
@@ -42,8 +53,8 @@ pub(crate) async fn register(
         operator: address,
         transport_key: keys.transport_key(),
         certificate: keys.certificate.certificate().to_bytes(),
-        endpoint: endpoint.to_owned(),
-        profile: BARE_PROFILE.to_owned(),
+        endpoint: settings.endpoint.clone(),
+        profile: profile(settings).to_owned(),
         nonce,
         deadline_s: (now_s + SIGNATURE_LIFE).as_secs(),
     };

@@ -1,0 +1,143 @@
+//! `conet proxy`: SOCKS5 and HTTP proxies on this machine whose connections leave at bridges.
+
+mod bridges;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use client::Network;
+use client::streams::StreamPrivacy;
+use gateway::stripes::Mode;
+use gateway::{Bypass, Config, DEFAULT_TRY_TIMEOUT, Gateway, Striped};
+use protocol::NodeId;
+use serde_json::json;
+
+use crate::context::Context;
+use crate::failure::{Context as _, Exit, Failure, Outcome};
+use crate::screen::{Steps, print, print_json};
+use crate::stopping;
+use bridges::NodeBridges;
+
+/// How long to wait for the first nodes of the network.
+const READY_PATIENCE: Duration = Duration::from_secs(30);
+/// How often the bridges are read from the index anew, besides whenever it changes.
+const REFRESH_EVERY: Duration = Duration::from_secs(60);
+
+/// Arguments of `conet proxy`.
+#[derive(Debug, Args)]
+pub(crate) struct ProxyArgs {
+    /// Where SOCKS5 is served.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:1080")]
+    socks: SocketAddr,
+    /// Where the HTTP proxy, the PAC file (/proxy.pac) and the status page (/) are served.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8080")]
+    http: SocketAddr,
+    /// Use this bridge for everything.
+    #[arg(long, value_name = "NODE", conflicts_with = "per_site")]
+    pin: Option<NodeId>,
+    /// Use one bridge for all connections to a site, as long as it works [default: another for each connection].
+    #[arg(long)]
+    per_site: bool,
+    /// What is reached directly and not through the network: names, `*.example`, addresses, networks, `<local>`;
+    /// separated by commas.
+    #[arg(long, value_name = "RULE,…", default_value = "")]
+    bypass: Bypass,
+    /// Leave out the relay: faster, but the entry knows which bridge you use.
+    #[arg(long)]
+    direct: bool,
+    /// Let other machines use the proxies: whoever reaches them leaves through your account.
+    #[arg(long)]
+    allow_remote: bool,
+}
+
+/// Runs the proxies until a signal.
+pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
+    let stop = stopping::on_signal()?;
+    let steps = Steps::new(&context.global);
+    steps.begin("joining the network");
+    let home = context.home()?;
+    let network = Network::open(context.home_path(), context.network()?).await?;
+    network.exclude_as_entries(home.mailboxes()?);
+    network.ready(READY_PATIENCE).await?;
+    let mode = match args.pin {
+        Some(node) => Mode::Pin(node),
+        None if args.per_site => Mode::PerSite,
+        None => Mode::PerConnection,
+    };
+    let privacy = match args.direct {
+        true => StreamPrivacy::Direct,
+        false => StreamPrivacy::Relayed,
+    };
+    let carrier = NodeBridges::new(network.clone(), privacy);
+    let striped = Arc::new(Striped::new(carrier, mode, DEFAULT_TRY_TIMEOUT));
+    let count = set_bridges(&striped, &network);
+    if let Some(pinned) = args.pin
+        && !bridges_of(&network).contains(&pinned)
+    {
+        let message = format!("{pinned} is no bridge that the ledger lists");
+        return Err(Failure::new(Exit::NotFound, message));
+    }
+    let config = Config {
+        socks: Some(args.socks),
+        http: Some(args.http),
+        allow_remote: args.allow_remote,
+        bypass: args.bypass,
+        ..Config::default()
+    };
+    let outbound = Arc::clone(&striped);
+    let gateway = Gateway::bind(config, outbound).await.context("the proxy")?;
+    steps.end();
+    announce(context, &gateway, count)?;
+    let refreshing = async {
+        let mut changes = network.changes();
+        loop {
+            let _changed_or_late = tokio::time::timeout(REFRESH_EVERY, changes.changed()).await;
+            // Many blocks at once are one change.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            set_bridges(&striped, &network);
+        }
+    };
+    tokio::select! {
+        () = gateway.run(stop) => {}
+        () = refreshing => {}
+    }
+    Ok(Exit::Done)
+}
+
+fn bridges_of(network: &Network) -> Vec<NodeId> {
+    let nodes = network.nodes();
+    let bridges = nodes.iter().filter(|node| node.is_bridge());
+    bridges.map(|node| node.address).collect()
+}
+
+fn set_bridges(striped: &Striped<NodeBridges>, network: &Network) -> usize {
+    let bridges = bridges_of(network);
+    let count = bridges.len();
+    striped.set_bridges(bridges);
+    count
+}
+
+fn announce(context: &Context, gateway: &Gateway, bridges: usize) -> Outcome<()> {
+    let (socks, http) = (gateway.socks_address(), gateway.http_address());
+    if context.global.json {
+        return print_json(&json!({ "socks": socks, "http": http, "bridges": bridges }));
+    }
+    let shown = |address: Option<SocketAddr>| address.map_or_else(String::new, |a| a.to_string());
+    let (socks, http) = (shown(socks), shown(http));
+    let leaving = match bridges {
+        0 => "no bridge is known yet: connections wait for one".to_owned(),
+        1 => "1 bridge".to_owned(),
+        count => format!("{count} bridges"),
+    };
+    print(&format!("SOCKS5  {socks}  ({leaving})"))?;
+    print(&format!("HTTP    {http}"))?;
+    print(&format!("PAC     http://{http}/proxy.pac"))?;
+    print(&format!("status  http://{http}/"))?;
+    print("")?;
+    print(&format!(
+        "try: curl -x socks5h://{socks} https://example.org/"
+    ))?;
+    print("Ctrl-C stops it.")
+}

@@ -1,0 +1,125 @@
+//! Bridges as the proxies see them: streams to nodes.
+
+use client::Network;
+use client::streams::{OpenError, Purpose, Reset, Stream, StreamPrivacy};
+use futures_util::future::BoxFuture;
+use gateway::{Ask, Bridges, ConnectError, Datagrams, Duplex, Isolation};
+use protocol::NodeId;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Opens streams to bridges.
+#[derive(Debug)]
+pub(super) struct NodeBridges {
+    network: Network,
+    privacy: StreamPrivacy,
+}
+
+impl NodeBridges {
+    pub(super) fn new(network: Network, privacy: StreamPrivacy) -> Self {
+        Self { network, privacy }
+    }
+}
+
+/// A stream as the proxies use it.
+struct Carried(Option<Stream>);
+
+impl Bridges for NodeBridges {
+    fn connect(
+        &self,
+        bridge: NodeId,
+        ask: Ask,
+    ) -> BoxFuture<'_, Result<Box<dyn Duplex>, ConnectError>> {
+        Box::pin(async move {
+            let purpose = Purpose::Connect(ask.target);
+            let opened = self
+                .network
+                .open_stream(bridge, purpose, self.privacy, ask.first)
+                .await;
+            match opened {
+                Ok(stream) => Ok(Box::new(Carried(Some(stream))) as Box<dyn Duplex>),
+                Err(error) => Err(reason(&error)),
+            }
+        })
+    }
+
+    fn associate(
+        &self,
+        _bridge: NodeId,
+        _isolation: Isolation,
+    ) -> BoxFuture<'_, Result<Box<dyn Datagrams>, ConnectError>> {
+        Box::pin(std::future::ready(Err(ConnectError::Unsupported)))
+    }
+}
+
+fn reason(error: &OpenError) -> ConnectError {
+    match error {
+        OpenError::Reset(Reset::Denied) => ConnectError::RefusedByPolicy,
+        OpenError::Reset(Reset::NoSuchHost) => ConnectError::NoSuchHost,
+        OpenError::Reset(Reset::Unreachable) => ConnectError::HostUnreachable,
+        OpenError::Reset(Reset::Refused) => ConnectError::ConnectionRefused,
+        OpenError::Reset(Reset::TimedOut) => ConnectError::TimedOut,
+        OpenError::Reset(Reset::Busy) => ConnectError::Busy,
+        OpenError::Path(_) => ConnectError::NetworkDown,
+        _ => ConnectError::BridgeLost,
+    }
+}
+
+impl Carried {
+    fn stream(self: Pin<&mut Self>) -> io::Result<Pin<&mut Stream>> {
+        match &mut self.get_mut().0 {
+            Some(stream) => Ok(Pin::new(stream)),
+            None => Err(io::ErrorKind::ConnectionReset.into()),
+        }
+    }
+}
+
+impl Duplex for Carried {
+    fn reset(&mut self) {
+        if let Some(stream) = self.0.take() {
+            stream.reset(Reset::Aborted);
+        }
+    }
+}
+
+impl AsyncRead for Carried {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.stream() {
+            Ok(stream) => stream.poll_read(cx, buf),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl AsyncWrite for Carried {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.stream() {
+            Ok(stream) => stream.poll_write(cx, buf),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.stream() {
+            Ok(stream) => stream.poll_flush(cx),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.stream() {
+            Ok(stream) => stream.poll_shutdown(cx),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
