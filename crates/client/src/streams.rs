@@ -10,7 +10,7 @@ mod upgrade;
 
 pub(crate) use links::EntryLinks;
 pub use protocol::stream::{Purpose, Reset};
-pub use streams::Stream;
+pub use streams::{Stream, read_datagram, write_datagram};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! A node that is a bridge connects them to hosts of the Web2; one that is not does nothing for anybody. Who the
 //! opener is, it never learns: it knows the node that the circuit comes from.
 
+mod associate;
 mod splice;
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -64,15 +65,30 @@ impl Streams {
         let Some(bridge) = &self.bridge else {
             return Err(Refusal::Unsupported);
         };
-        if !matches!(open.purpose(), Purpose::Connect(_) | Purpose::Resume(_)) {
-            return Err(Refusal::Unsupported);
-        }
         match self.accepter.accept(open, || circuit.ends_here()) {
             Accepted::New(stream, Purpose::Connect(target)) => {
                 let (bridge, stop) = (bridge.clone(), self.stop.clone());
                 let client = self.number(circuit.neighbour());
                 self.tasks.spawn(async move {
                     connect(&bridge, client, &target, stream, stop).await;
+                });
+                Ok(())
+            }
+            Accepted::New(stream, Purpose::Datagrams) => {
+                let (bridge, stop) = (bridge.clone(), self.stop.clone());
+                let client = self.number(circuit.neighbour());
+                self.tasks.spawn(async move {
+                    match bridge.associate(client).await {
+                        Ok(association) => {
+                            stream.set_opened();
+                            tokio::select! {
+                                biased;
+                                () = stop.cancelled() => {}
+                                () = associate::associate(stream, association) => {}
+                            }
+                        }
+                        Err(_) => stream.reset(Reset::Busy),
+                    }
                 });
                 Ok(())
             }

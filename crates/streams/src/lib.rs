@@ -11,11 +11,13 @@
 
 mod accepter;
 mod circuit;
+mod datagrams;
 mod driver;
 mod stream;
 
 pub use accepter::{Accepted, Accepter};
 pub use circuit::{Circuit, CircuitEvent, CircuitSender};
+pub use datagrams::{MAX_DATAGRAM_BYTES, read_datagram, write_datagram};
 pub use driver::{Opening, Redial, RedialError, open};
 pub use protocol::stream::{Cipher, End, OpenStream, Purpose, Reset};
 pub use stream::Stream;

@@ -1,6 +1,7 @@
 //! `conet proxy`: SOCKS5 and HTTP proxies on this machine whose connections leave at bridges.
 
 mod bridges;
+mod datagrams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

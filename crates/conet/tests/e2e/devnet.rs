@@ -11,6 +11,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::web::start_site;
+
 /// The binary under test.
 pub(crate) const CONET: &str = env!("CARGO_BIN_EXE_conet");
 /// A cold start on a busy machine.
@@ -22,6 +24,8 @@ pub(crate) struct Devnet {
     folder: TempDir,
     arguments: Vec<String>,
     process: Option<Child>,
+    /// The port of a web site beside it that its bridges reach.
+    pub(crate) site: u16,
 }
 
 /// One node, as `devnet status --json` tells.
@@ -38,6 +42,8 @@ impl Devnet {
     /// Starts `conet devnet up` with extra arguments and waits until it says that it is up.
     pub(crate) fn up(arguments: &[&str]) -> Result<Self> {
         let mut arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let site = start_site()?;
+        arguments.extend(["--allow-target".into(), format!("127.0.0.1:{site}")]);
         if let Ok(chain) = std::env::var("CONET_E2E_CHAIN") {
             arguments.extend(["--chain".into(), chain]);
         }
@@ -50,6 +56,7 @@ impl Devnet {
             folder,
             arguments,
             process: None,
+            site,
         };
         devnet.start()?;
         Ok(devnet)

@@ -6,6 +6,7 @@ mod network;
 mod other_devnets;
 mod people;
 mod processes;
+mod proxy;
 mod text;
 
 use anyhow::Result;
@@ -148,6 +149,23 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     (
         "file_with_a_hostile_name_stays_in_its_directory",
         Beside(files::hostile_name),
+    ),
+    (
+        "web_site_is_browsed_through_both_bridges",
+        Beside(proxy::browse),
+    ),
+    ("bridge_refuses_what_is_not_public", Beside(proxy::refuse)),
+    (
+        "datagrams_cross_a_bridge_and_come_back",
+        Beside(proxy::datagrams),
+    ),
+    (
+        "download_survives_the_death_of_entry_and_relay",
+        Alone(proxy::entry_and_relay_die),
+    ),
+    (
+        "connection_whose_bridge_died_is_reset_and_others_take_the_other",
+        Alone(proxy::bridge_dies),
     ),
     (
         "two_copies_survive_the_death_of_a_mailbox",

@@ -1,14 +1,18 @@
 //! Bridges as the proxies see them: streams to nodes.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
 use client::Network;
 use client::streams::{OpenError, Purpose, Reset, Stream, StreamPrivacy};
 use futures_util::future::BoxFuture;
 use gateway::{Ask, Bridges, ConnectError, Datagrams, Duplex, Isolation};
 use protocol::NodeId;
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::datagrams::CarriedDatagrams;
 
 /// Opens streams to bridges.
 #[derive(Debug)]
@@ -47,10 +51,19 @@ impl Bridges for NodeBridges {
 
     fn associate(
         &self,
-        _bridge: NodeId,
+        bridge: NodeId,
         _isolation: Isolation,
     ) -> BoxFuture<'_, Result<Box<dyn Datagrams>, ConnectError>> {
-        Box::pin(std::future::ready(Err(ConnectError::Unsupported)))
+        Box::pin(async move {
+            let opened = self
+                .network
+                .open_stream(bridge, Purpose::Datagrams, self.privacy, Bytes::new())
+                .await;
+            match opened {
+                Ok(stream) => Ok(Box::new(CarriedDatagrams::new(stream)) as Box<dyn Datagrams>),
+                Err(error) => Err(reason(&error)),
+            }
+        })
     }
 }
 
