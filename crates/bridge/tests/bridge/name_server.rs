@@ -8,14 +8,23 @@ use bridge::NameServers;
 use hickory_resolver::proto::op::{Message, ResponseCode};
 use hickory_resolver::proto::rr::rdata::CNAME;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
-use tokio::net::UdpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
+
+/// Ports that are tried until one is free for UDP and TCP alike.
+const MAX_BINDS: usize = 100;
+
+type Zone = Arc<HashMap<String, Entry>>;
+type Questions = Arc<Mutex<Vec<String>>>;
 
 /// What a name is.
 #[derive(Clone)]
 pub(crate) enum Entry {
     Addresses(Vec<IpAddr>),
     Alias(String),
+    /// Comes over TCP only; over UDP it is cut off.
+    Large(Vec<IpAddr>),
     Fails,
     Silent,
 }
@@ -23,41 +32,27 @@ pub(crate) enum Entry {
 /// The server; ends when dropped.
 pub(crate) struct NameServer {
     pub(crate) address: SocketAddr,
-    questions: Arc<Mutex<Vec<String>>>,
-    task: JoinHandle<()>,
+    questions: Questions,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl NameServer {
     pub(crate) async fn start(zone: &[(&str, Entry)]) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = socket.local_addr().unwrap();
-        let zone: HashMap<String, Entry> = zone
+        let (udp, tcp) = bind_both().await;
+        let address = udp.local_addr().unwrap();
+        let zone = zone
             .iter()
-            .map(|(name, entry)| (format!("{name}."), entry.clone()))
-            .collect();
-        let questions = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&questions);
-        let task = tokio::spawn(async move {
-            let mut buffer = [0; 4096];
-            while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-                let query = Message::from_vec(&buffer[..length]).unwrap();
-                let asked = query
-                    .queries
-                    .first()
-                    .unwrap()
-                    .name()
-                    .to_lowercase()
-                    .to_string();
-                heard.lock().unwrap().push(asked);
-                if let Some(answer) = answer(&zone, query) {
-                    let _ = socket.send_to(&answer.to_vec().unwrap(), from).await;
-                }
-            }
-        });
+            .map(|(name, entry)| (format!("{name}."), entry.clone()));
+        let zone: Zone = Arc::new(zone.collect());
+        let questions = Questions::default();
+        let tasks = [
+            tokio::spawn(serve_udp(udp, Arc::clone(&zone), Arc::clone(&questions))),
+            tokio::spawn(serve_tcp(tcp, zone, Arc::clone(&questions))),
+        ];
         Self {
             address,
             questions,
-            task,
+            tasks,
         }
     }
 
@@ -72,7 +67,7 @@ impl NameServer {
 
 impl Drop for NameServer {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -86,8 +81,50 @@ pub(crate) fn alias(of: &str) -> Entry {
     Entry::Alias(of.to_owned())
 }
 
-fn answer(zone: &HashMap<String, Entry>, query: Message) -> Option<Message> {
+async fn bind_both() -> (UdpSocket, TcpListener) {
+    for _ in 0..MAX_BINDS {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+            return (udp, tcp);
+        }
+    }
+    panic!("no port is free");
+}
+
+async fn serve_udp(socket: UdpSocket, zone: Zone, questions: Questions) {
+    let mut buffer = [0; 4096];
+    while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+        if let Some(answer) = answer(&zone, &questions, &buffer[..length], false) {
+            let _ = socket.send_to(&answer, from).await;
+        }
+    }
+}
+
+async fn serve_tcp(listener: TcpListener, zone: Zone, questions: Questions) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let (zone, questions) = (Arc::clone(&zone), Arc::clone(&questions));
+        tokio::spawn(async move {
+            // Each message after its length (RFC 1035 4.2.2).
+            while let Ok(length) = stream.read_u16().await {
+                let mut question = vec![0; length.into()];
+                stream.read_exact(&mut question).await.unwrap();
+                if let Some(answer) = answer(&zone, &questions, &question, true) {
+                    stream
+                        .write_u16(answer.len().try_into().unwrap())
+                        .await
+                        .unwrap();
+                    stream.write_all(&answer).await.unwrap();
+                }
+            }
+        });
+    }
+}
+
+fn answer(zone: &Zone, questions: &Questions, query: &[u8], is_tcp: bool) -> Option<Vec<u8>> {
+    let query = Message::from_vec(query).unwrap();
     let question = query.queries.first()?.clone();
+    let asked = question.name().to_lowercase().to_string();
+    questions.lock().unwrap().push(asked);
     let mut response = query.into_response();
     response.additionals.clear();
     let mut owner = question.name().clone();
@@ -100,7 +137,11 @@ fn answer(zone: &HashMap<String, Entry>, query: Message) -> Option<Message> {
                 response.add_answer(Record::from_rdata(owner, 60, data));
                 owner = of;
             }
-            Some(Entry::Addresses(addresses)) => {
+            Some(Entry::Large(_)) if !is_tcp => {
+                response.metadata.truncation = true;
+                break;
+            }
+            Some(Entry::Addresses(addresses) | Entry::Large(addresses)) => {
                 for address in addresses {
                     let data = RData::from(*address);
                     let is_asked_for = data.record_type() == question.query_type();
@@ -123,5 +164,5 @@ fn answer(zone: &HashMap<String, Entry>, query: Message) -> Option<Message> {
             }
         }
     }
-    Some(response)
+    Some(response.to_vec().unwrap())
 }

@@ -57,6 +57,16 @@ async fn name_is_resolved_to_the_addresses_of_both_families() {
 }
 
 #[tokio::test]
+async fn answer_that_is_cut_off_is_asked_for_over_tcp() {
+    let large = Entry::Large(vec!["8.8.8.8".parse().unwrap()]);
+    let server = NameServer::start(&[("large.example", large)]).await;
+    assert_eq!(
+        resolve(&server, "large.example").await.unwrap(),
+        ["8.8.8.8"]
+    );
+}
+
+#[tokio::test]
 async fn aliases_are_followed_and_what_stands_at_their_end_is_judged() {
     let server = NameServer::start(&[
         ("www.example", alias("cdn.example")),

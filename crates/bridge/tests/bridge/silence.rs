@@ -52,13 +52,17 @@ async fn nothing_of_a_destination_is_logged_at_any_level() {
     let server = NameServer::start(&[
         ("good.where-to.example", alias("alias.where-to.example")),
         ("alias.where-to.example", addresses(&["127.0.0.1"])),
+        (
+            "large.where-to.example",
+            Entry::Large(vec!["127.0.0.1".parse().unwrap()]),
+        ),
         ("evil.where-to.example", addresses(&["10.11.12.13"])),
         ("fails.where-to.example", Entry::Fails),
         ("silent.where-to.example", Entry::Silent),
     ])
     .await;
     let timeouts = Timeouts {
-        resolve: core::time::Duration::from_secs(2),
+        resolve: core::time::Duration::from_secs(1),
         ..Timeouts::default()
     };
     let bridge = |name_servers| {
@@ -75,6 +79,7 @@ async fn nothing_of_a_destination_is_logged_at_any_level() {
     let working = bridge(server.servers());
     for (name, is_there) in [
         ("good", true),
+        ("large", true),
         ("evil", false),
         ("fails", false),
         ("silent", false),
