@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::counters::Counters;
+use crate::lifeline;
 
 /// How long accepting pauses when the system has no descriptors left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -19,6 +20,9 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// What such a client may send at most.
 const FAREWELL_BYTES: u64 = 64 * 1024;
+
+/// Clients without a place that are told so at once; more of them are only cut off.
+pub(crate) const MAX_FAREWELLS: usize = 64;
 
 /// The place of one client among those that are served at once.
 pub(crate) type Place = Arc<OwnedSemaphorePermit>;
@@ -29,6 +33,7 @@ pub(crate) struct Doorman {
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     pub(crate) places: Arc<Semaphore>,
+    pub(crate) farewells: Arc<Semaphore>,
     pub(crate) counters: Arc<Counters>,
 }
 
@@ -54,11 +59,15 @@ impl Doorman {
                     continue;
                 }
             };
-            let _slow_start = socket.set_nodelay(true);
+            lifeline::attach(&socket);
             let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
                 self.counters.count_turned_away();
-                // A fresh socket takes a few bytes without waiting.
-                let _told = socket.try_write(full);
+                if let Ok(room) = Arc::clone(&self.farewells).try_acquire_owned() {
+                    self.spawn(async move {
+                        farewell(socket, full).await;
+                        drop(room);
+                    });
+                }
                 continue;
             };
             self.spawn(serve(socket, from, Arc::new(place)));

@@ -9,8 +9,11 @@ use crate::bypass::Bypass;
 pub const DEFAULT_MAX_CLIENTS: usize = 4096;
 /// Places for datagrams at once by default; each costs up to four sockets and 200 KiB.
 pub const DEFAULT_MAX_ASSOCIATIONS: usize = 256;
-/// How long a client may take for its handshake or the head of a request by default.
+/// How long a client of SOCKS may take for its handshake by default.
 pub const DEFAULT_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client of the HTTP proxy may take for the head of its next request by default, idle time included.
+/// Browsers keep their connections for about as long.
+pub const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long opening a connection may take by default, with all tries.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -29,8 +32,10 @@ pub struct Config {
     pub max_clients: usize,
     /// Places for datagrams at once.
     pub max_associations: usize,
-    /// How long a handshake, or the head of a request, may take.
+    /// How long a handshake of SOCKS may take.
     pub handshake_timeout: Duration,
+    /// How long it may take from one request to the end of the next one's head.
+    pub head_timeout: Duration,
     /// How long opening a connection may take, with all tries.
     pub connect_timeout: Duration,
 }
@@ -47,6 +52,7 @@ impl Default for Config {
             max_clients: DEFAULT_MAX_CLIENTS,
             max_associations: DEFAULT_MAX_ASSOCIATIONS,
             handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT,
+            head_timeout: DEFAULT_HEAD_TIMEOUT,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
         }
     }

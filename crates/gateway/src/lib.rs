@@ -29,6 +29,7 @@ mod bypass;
 mod config;
 mod counters;
 mod http;
+mod lifeline;
 mod outbound;
 mod pac;
 pub mod socks;
@@ -38,8 +39,8 @@ mod ways;
 
 pub use bypass::{Bypass, MAX_RULES, Rule, RuleError};
 pub use config::{
-    Config, DEFAULT_CONNECT_TIMEOUT, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_MAX_ASSOCIATIONS,
-    DEFAULT_MAX_CLIENTS,
+    Config, DEFAULT_CONNECT_TIMEOUT, DEFAULT_HANDSHAKE_TIMEOUT, DEFAULT_HEAD_TIMEOUT,
+    DEFAULT_MAX_ASSOCIATIONS, DEFAULT_MAX_CLIENTS,
 };
 pub use counters::{Counted, Counters, Flow, MAX_COUNTED_BRIDGES};
 pub use outbound::{
@@ -59,7 +60,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::http::Http;
-use accept::Doorman;
+use accept::{Doorman, MAX_FAREWELLS};
 use socks::Socks;
 use ways::Ways;
 
@@ -135,6 +136,7 @@ impl Gateway {
             stop,
             tasks: TaskTracker::new(),
             places: Arc::new(Semaphore::new(self.config.max_clients)),
+            farewells: Arc::new(Semaphore::new(MAX_FAREWELLS)),
             counters: self.counters(),
         };
         tokio::join!(self.serve_socks(&doorman), self.serve_http(&doorman));
@@ -166,7 +168,7 @@ impl Gateway {
         let http = Arc::new(Http {
             ways: Arc::clone(&self.ways),
             doorman: doorman.clone(),
-            head_timeout: self.config.handshake_timeout,
+            head_timeout: self.config.head_timeout,
             socks: self.socks_address(),
             http: address,
             allow_remote: self.config.allow_remote,

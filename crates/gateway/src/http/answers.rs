@@ -29,6 +29,9 @@ pub(super) enum Refusal {
     /// The user name and password can't be read.
     #[error("the user name and password for this proxy can't be read: only Basic is known")]
     Credentials,
+    /// The body is in a transfer coding that is not known here.
+    #[error("of transfer codings only chunked is known")]
+    Coded,
     /// The origin ended the connection before its answer, or answered what is none.
     #[error("{target}: the site closed the connection, or sent what is no HTTP answer")]
     Answer { target: Target },
@@ -54,6 +57,7 @@ impl Refusal {
         match self {
             Self::Connect { error, .. } => error.http_status(),
             Self::Target(_) | Self::Scheme => StatusCode::BAD_REQUEST,
+            Self::Coded => StatusCode::NOT_IMPLEMENTED,
             Self::Credentials => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             Self::Answer { .. } => StatusCode::BAD_GATEWAY,
             Self::ForeignHost | Self::ForeignSite | Self::Remote => StatusCode::FORBIDDEN,

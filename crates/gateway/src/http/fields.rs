@@ -36,6 +36,17 @@ pub(super) fn remove_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether the body comes in a coding beyond `chunked`, which is not undone here and so can't be passed on.
+pub(super) fn is_coded(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    codings.any(|coding| {
+        !coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    })
+}
+
 /// The protocol that the sender of these fields wants to change to, or changes to.
 pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let names = headers.get_all(CONNECTION).iter();
@@ -88,6 +99,20 @@ mod tests {
         ]);
         remove_hop(&mut fields);
         assert_eq!(fields, headers(&[("accept", "*/*"), ("x-kept", "3")]));
+    }
+
+    #[test]
+    fn body_that_is_only_chunked_is_not_coded() {
+        assert!(!is_coded(&headers(&[])));
+        assert!(!is_coded(&headers(&[("transfer-encoding", "Chunked ")])));
+        assert!(is_coded(&headers(&[(
+            "transfer-encoding",
+            "gzip, chunked"
+        )])));
+        assert!(is_coded(&headers(&[
+            ("transfer-encoding", "chunked"),
+            ("transfer-encoding", "x")
+        ])));
     }
 
     #[test]

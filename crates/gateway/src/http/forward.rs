@@ -37,10 +37,16 @@ impl Http {
     ) -> Result<Response<Body>, Refusal> {
         let (target, host) = destination(request.uri())?;
         let isolation = isolation(request.headers())?;
+        if fields::is_coded(request.headers()) {
+            return Err(Refusal::Coded);
+        }
         let wanted = fields::upgrade(request.headers());
         let client = wanted.as_ref().map(|_| hyper::upgrade::on(&mut request));
         prepare(&mut request, host, wanted.as_ref());
         let mut response = self.exchange(request, &target, isolation, visit).await?;
+        if fields::is_coded(response.headers()) {
+            return Err(Refusal::Answer { target });
+        }
         let granted = fields::upgrade(response.headers());
         let server = hyper::upgrade::on(&mut response);
         fields::remove_hop(response.headers_mut());

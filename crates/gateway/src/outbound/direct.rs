@@ -11,6 +11,8 @@ use protocol::target::{Host, Target};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 
+use crate::lifeline;
+
 use super::{
     Ask, Associated, ConnectError, Connected, DatagramError, Datagrams, Isolation,
     MAX_DATAGRAM_BYTES, Outbound, OutboundStatus,
@@ -34,7 +36,7 @@ impl Outbound for Direct {
             for address in resolve(&ask.target).await? {
                 match TcpStream::connect(address).await {
                     Ok(mut stream) => {
-                        let _slow_start = stream.set_nodelay(true);
+                        lifeline::attach(&stream);
                         stream
                             .write_all(&ask.first)
                             .await

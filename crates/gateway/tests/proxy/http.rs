@@ -309,9 +309,9 @@ async fn head_without_an_end_is_refused_at_a_bound() {
 
 #[tokio::test]
 async fn head_that_never_ends_is_cut_off() {
-    let handshake_timeout = Duration::from_millis(200);
+    let head_timeout = Duration::from_millis(200);
     let scene = Scene::start_with(Config {
-        handshake_timeout,
+        head_timeout,
         ..config()
     })
     .await;
@@ -370,4 +370,69 @@ async fn bypassed_request_does_not_ask_the_way_out() {
     assert!(head(&mut origin).await.contains(&address.to_string()));
     assert!(scene.script.asks.lock().is_empty());
     assert_eq!(scene.counters.read().direct.open, 1);
+}
+
+#[tokio::test]
+async fn answer_without_a_body_stays_one() {
+    let scene = Scene::start().await;
+    for (method, answer) in [
+        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"),
+        ("GET", "HTTP/1.1 204 Nothing\r\n\r\n"),
+        (
+            "GET",
+            "HTTP/1.1 304 As Before\r\nContent-Length: 1000\r\nETag: \"a\"\r\n\r\n",
+        ),
+    ] {
+        let listener = scene.server("site.example").await;
+        let mut client = TcpStream::connect(scene.http).await.unwrap();
+        let request = format!("{method} http://site.example/ HTTP/1.1\r\nHost: x\r\n\r\n");
+        client
+            .write_all(request.repeat(2).as_bytes())
+            .await
+            .unwrap();
+        let mut origin = accept(&listener).await;
+        for _ in 0..2 {
+            head(&mut origin).await;
+            origin.write_all(answer.as_bytes()).await.unwrap();
+            let answered = head(&mut client).await;
+            assert!(answered.starts_with(&answer[..13]), "{answered}");
+            let has_length = answered.contains("Content-Length: 1000");
+            assert_eq!(has_length, method == "HEAD", "{answered}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answer_that_ends_with_its_connection_is_framed_for_the_client() {
+    let scene = Scene::start().await;
+    let listener = scene.server("site.example").await;
+    let mut client = TcpStream::connect(scene.http).await.unwrap();
+    client
+        .write_all(b"GET http://site.example/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut origin = accept(&listener).await;
+    head(&mut origin).await;
+    origin
+        .write_all(b"HTTP/1.0 200 OK\r\n\r\nold")
+        .await
+        .unwrap();
+    drop(origin);
+    let answered = head(&mut client).await.to_lowercase();
+    assert!(
+        answered.contains("transfer-encoding: chunked"),
+        "{answered}"
+    );
+    assert_eq!(read(&mut client, 13).await, b"3\r\nold\r\n0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn body_in_an_unknown_coding_is_not_passed_on() {
+    let scene = Scene::start().await;
+    let coded = "Transfer-Encoding: gzip, chunked\r\n";
+    let request = format!(
+        "POST http://site.example/ HTTP/1.1\r\nHost: x\r\n{coded}Connection: close\r\n\r\n0\r\n\r\n"
+    );
+    assert!(ask(&scene, &request).await.starts_with("HTTP/1.1 501 "));
+    assert!(scene.script.asks.lock().is_empty());
 }
