@@ -82,7 +82,8 @@ pub struct Associated {
     pub bridge: Option<NodeId>,
 }
 
-/// A connection's bytes, both ways. Shutting down the writing half leaves the reading half open.
+/// A connection's bytes, both ways. Shutting down the writing half leaves the reading half open; dropping it without that
+/// gives the connection up, in whatever way the far end sees.
 pub trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {
     /// Makes the far end see an error and no end, once this is dropped, which is at once.
     fn reset(&mut self);
@@ -313,5 +314,52 @@ impl fmt::Debug for Associated {
         f.debug_struct("Associated")
             .field("bridge", &self.bridge)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [ConnectError; 11] = [
+        ConnectError::RefusedByPolicy,
+        ConnectError::NoSuchHost,
+        ConnectError::HostUnreachable,
+        ConnectError::NetworkUnreachable,
+        ConnectError::ConnectionRefused,
+        ConnectError::TimedOut,
+        ConnectError::NoBridge,
+        ConnectError::BridgeLost,
+        ConnectError::NetworkDown,
+        ConnectError::Busy,
+        ConnectError::Unsupported,
+    ];
+
+    #[test]
+    fn error_is_told_as_the_page_says() {
+        let page = include_str!("../../../docs/proxy.md");
+        let table = page.split("## Replies").nth(1).unwrap();
+        let rows = table
+            .lines()
+            .skip_while(|line| !line.starts_with("| ---"))
+            .skip(1);
+        let rows: Vec<Vec<&str>> = rows
+            .take_while(|line| line.starts_with('|'))
+            .map(|line| line.split('|').map(str::trim).collect())
+            .collect();
+        assert_eq!(rows.len(), ALL.len());
+        for (row, error) in rows.iter().zip(ALL) {
+            let next = match error.blame() {
+                Blame::Bridge => "yes, and this one less often for a while",
+                Blame::Policy => "yes",
+                Blame::Nobody => "no",
+            };
+            let told = [
+                format!("{:02}", error.socks_reply()),
+                error.http_status().as_u16().to_string(),
+                next.to_owned(),
+            ];
+            assert_eq!(row[2..5], told, "{error}");
+        }
     }
 }

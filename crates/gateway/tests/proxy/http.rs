@@ -436,3 +436,25 @@ async fn body_in_an_unknown_coding_is_not_passed_on() {
     assert!(ask(&scene, &request).await.starts_with("HTTP/1.1 501 "));
     assert!(scene.script.asks.lock().is_empty());
 }
+
+#[tokio::test]
+async fn stranger_is_refused_in_http() {
+    let scene = Scene::start().await;
+    let tls = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    for said in [
+        &[5, 1, 0][..],
+        tls,
+        &[0; 100],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/9\r\n\r\n",
+    ] {
+        let mut client = TcpStream::connect(scene.http).await.unwrap();
+        client.write_all(said).await.unwrap();
+        let answer = read_all(&mut client).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 4"),
+            "{said:?}: {answer}"
+        );
+    }
+}
