@@ -10,15 +10,14 @@ use client::{Client, ClientOptions};
 use ledger::NetworkFile;
 use tempfile::TempDir;
 
+use crate::process::BOTH_CORES;
+
 /// A cold start on a busy machine, and how long it may take to end.
 const UP_TIMEOUT: Duration = Duration::from_secs(180);
 const DOWN_TIMEOUT: Duration = Duration::from_secs(30);
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Lines that it prints at most before it is up.
 const UP_LINES: usize = 1_000;
-
-/// Its nodes are many; so they get what there is.
-const BOTH_CORES: &str = "0,1";
 
 /// A running devnet, which ends with this.
 pub(crate) struct Devnet {

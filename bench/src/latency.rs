@@ -21,6 +21,7 @@ use wallet::{CertificateBinding, CertificateKind, SecretCertificate, WalletKey};
 use crate::devnet::Devnet;
 use crate::http_sink;
 use crate::peer::NginxChain;
+use crate::process::Unpinned;
 use crate::report::{Figure, LEAST_ROUNDS, Report, quantile};
 use crate::world::now_s;
 
@@ -47,6 +48,7 @@ fn ms(since: Instant) -> f64 {
 /// listener hears.
 pub(crate) async fn measure(report: &mut Report, quick: bool) -> anyhow::Result<()> {
     let messages = if quick { FEW_MESSAGES } else { MESSAGES };
+    let _both = Unpinned::begin()?;
     let devnet = Devnet::up().await?;
     let (alice, bob) = (devnet.client("alice").await?, devnet.client("bob").await?);
     let to = alice.recipient(&bob.address().to_string())?;

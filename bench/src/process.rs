@@ -2,13 +2,47 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 /// The core of what is measured; `bench/run` puts the rest on another.
 const MEASURED_CORE: &str = "0";
+/// The core that `bench/run` starts this program on.
+const LOAD_CORE: &str = "1";
+/// What has many processes gets all there is.
+pub(crate) const BOTH_CORES: &str = "0,1";
+
+/// This program on both cores, back on its own when dropped: for the parts in which it plays several people,
+/// who would have a machine each and here would wait for each other's arithmetic.
+#[derive(Debug)]
+pub(crate) struct Unpinned(());
+
+impl Unpinned {
+    pub(crate) fn begin() -> anyhow::Result<Self> {
+        pin(BOTH_CORES)?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Unpinned {
+    fn drop(&mut self) {
+        let _stays_on_both = pin(LOAD_CORE);
+    }
+}
+
+/// Puts all threads of this program on these cores.
+fn pin(cores: &str) -> anyhow::Result<()> {
+    let id = std::process::id().to_string();
+    let done = Command::new("taskset")
+        .args(["-a", "-c", "-p", cores, &id])
+        .stdout(Stdio::null())
+        .status()
+        .context("taskset does not start")?;
+    ensure!(done.success(), "taskset failed");
+    Ok(())
+}
 
 /// A process that ends with its owner.
 #[derive(Debug)]
