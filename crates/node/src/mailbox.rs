@@ -117,8 +117,11 @@ impl Mailboxes {
         }
         let now = now_ms();
         let packet_hash: [u8; 32] = Sha256::digest(&packet).into();
+        let acknowledge = |time_ms| {
+            Acknowledgement::sign(node, packet_hash, time_ms, |m| self.certificate.sign_raw(m))
+        };
         let mut refusal = Refusal::UnknownKey;
-        let mut stored_at = None;
+        let (mut stored_at, mut signed) = (None, None);
         for holder in self.accounts.holders(&key) {
             if let Some(since) = holder.superseded_ms
                 && now.saturating_sub(since) > SUPERSEDED_GRACE_MS
@@ -139,11 +142,11 @@ impl Mailboxes {
                 };
                 continue;
             }
-            match self
-                .store
-                .append(queue, packet_hash, packet.clone(), now)
-                .await
-            {
+            let appending = self.store.append(queue, packet_hash, packet.clone(), now);
+            // Signed while the disk is at work; it leaves only if that goes well.
+            let signing = async { signed.get_or_insert_with(|| acknowledge(now)) };
+            let (appended, _) = tokio::join!(biased; appending, signing);
+            match appended {
                 Ok(stored) => {
                     if stored.duplicate {
                         &self.metrics.duplicates
@@ -172,9 +175,9 @@ impl Mailboxes {
         }
         match stored_at {
             Some(time_ms) => {
-                Answer::Acknowledged(Acknowledgement::sign(node, packet_hash, time_ms, |m| {
-                    self.certificate.sign_raw(m)
-                }))
+                // A duplicate was stored earlier.
+                let signed = signed.filter(|signed| signed.time_ms == time_ms);
+                Answer::Acknowledged(signed.unwrap_or_else(|| acknowledge(time_ms)))
             }
             None => Answer::Refused(refusal),
         }

@@ -37,19 +37,27 @@ impl Notices {
         arrivals
     }
 
-    /// Wakes the readers of queues.
+    /// Wakes the readers of queues, except those who have subscribed since a packet became readable.
     pub(super) fn announce(&self, news: &[(QueueId, Cursor)]) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
         let mut channels = self.channels.lock();
         for (queue, cursor) in news {
-            if channels
-                .get(queue)
-                .is_some_and(|sender| sender.send(*cursor).is_err())
-            {
+            let Some(sender) = channels.get(queue) else {
+                continue;
+            };
+            if sender.receiver_count() == 0 {
                 channels.remove(queue);
+                continue;
             }
+            sender.send_if_modified(|last| {
+                let rises = cursor > last;
+                if rises {
+                    *last = *cursor;
+                }
+                rises
+            });
         }
         self.count.store(channels.len(), Ordering::Release);
     }

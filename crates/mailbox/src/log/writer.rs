@@ -300,11 +300,12 @@ impl Writer {
         }
         drop(index);
         Counters::add(&self.shared.counters.appended, batch.touched.len() as u64);
-        self.shared.notices.announce(&news);
+        // Senders wait for the one, nobody for the other.
         batch
             .answers
             .into_iter()
             .for_each(super::command::Answer::send);
+        self.shared.notices.announce(&news);
         if let Some(number) = batch.emptied {
             self.free_segment(number);
         }
