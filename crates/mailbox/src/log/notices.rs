@@ -72,3 +72,26 @@ impl Notices {
         self.channels.lock().clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Senders are answered first: a reader may come, and see their packet, before it is announced.
+    #[test]
+    fn reader_who_subscribed_knowing_a_packet_is_not_woken_for_it() {
+        let (notices, queue) = (Notices::default(), QueueId::new([1; 20]));
+        let knows = |cursor| {
+            let mut channels = notices.channels.lock();
+            let channel = channels.get_mut(&queue).map(|sender| sender.subscribe());
+            channel.is_some_and(|channel| *channel.borrow() == Cursor::new(cursor))
+        };
+        let _reader = notices.subscribe(queue, Cursor::new(5));
+        let woken = notices.channels.lock().get(&queue).map(|s| s.subscribe());
+        let woken = woken.unwrap();
+        notices.announce(&[(queue, Cursor::new(5))]);
+        assert!(!woken.has_changed().unwrap() && knows(5));
+        notices.announce(&[(queue, Cursor::new(6))]);
+        assert!(woken.has_changed().unwrap() && knows(6));
+    }
+}
