@@ -179,6 +179,12 @@ pub trait Carrier: Send + Sync {
         privacy: Privacy,
     ) -> Carried<'a, Result<Stored, SubmitError>>;
 
+    /// What [`Carrier::look_up`] would find without asking anybody; `None` where it would have to ask.
+    fn at_hand(&self, target: &Target) -> Option<Resolved> {
+        let _nothing_is_kept = target;
+        None
+    }
+
     /// Finds and checks a wallet's certificate.
     fn look_up<'a>(&'a self, target: &'a Target) -> Carried<'a, Result<Resolved, LookUpError>>;
 

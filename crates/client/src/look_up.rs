@@ -99,7 +99,8 @@ pub enum LookUpFailure {
 pub(crate) struct Certificates(Mutex<HashMap<WalletAddress, (Instant, Arc<Resolved>)>>);
 
 impl Certificates {
-    fn find(&self, target: &Target) -> Option<Resolved> {
+    /// What is kept of that wallet, unless it is too old or not what the caller knows of it.
+    pub(crate) fn find(&self, target: &Target) -> Option<Resolved> {
         let cached = self.0.lock();
         let (when, resolved) = cached.get(&target.wallet)?;
         let fits = target

@@ -21,8 +21,8 @@ pub(crate) use entry::{Content, Direction, Entry, EntryState, FileEntry, Order, 
 pub(crate) use inbound::{Arrival, ArrivalKind, Batch, Committed, InboundTransfer, TransferStatus};
 pub(crate) use messages::{MessageRow, Shown, Unshown};
 pub(crate) use outbox::{
-    Claim, FileReference, Finished, OutboxItem, OutboxLane, OutboxProgress, OutboxRow, Owner,
-    WaitingRow, What,
+    Claim, FileReference, Finished, Lease, OutboxItem, OutboxLane, OutboxProgress, OutboxRow,
+    Owner, WaitingRow, What,
 };
 pub(crate) use vault::{Damaged, Tag, Vault};
 

@@ -1,18 +1,28 @@
 //! One attempt to send one row: look up, seal, submit.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use packet::{Draft, MessageId, Packet, Receipt, ReplyRoute, Sender, SessionId};
+use packet::{Draft, MessageId, Packet, Receipt, ReplyRoute, SealError, Sender, SessionId};
 use protocol::NodeId;
 use protocol::answer::Record;
 use rand::rngs::OsRng;
+use tokio::task::JoinHandle;
 use wallet::Certificate;
 
 use super::{AttemptError, Outbox};
 use crate::carrier::{Resolved, SubmitError, Target};
+use crate::home::HomeError;
 use crate::state::{OutboxItem, OutboxProgress, OutboxRow, What};
 
 /// How often a certificate may be superseded within one attempt.
 const MAX_RESEALS: usize = 3;
+
+/// A message that is being sealed, beside the writing of its row, to the certificate that is known already.
+pub(super) struct Sealing {
+    to: Resolved,
+    packet: JoinHandle<Result<Packet, SealError>>,
+}
 
 /// A message, ready to be sealed to whatever certificate the recipient has.
 pub(super) struct Letter<'a> {
@@ -25,67 +35,93 @@ pub(super) struct Letter<'a> {
     pub(super) body: Bytes,
 }
 
-impl Outbox {
-    /// Tries to send a row; `row.progress` tells what became of it.
-    pub(super) async fn attempt(
-        &self,
-        row: &mut OutboxRow,
-        hear: &(dyn Fn(u64, u64) + Send + Sync),
-    ) -> Result<(), AttemptError> {
-        let mut to = self.carrier.look_up(&target_of(&row.item)).await?;
-        let item = row.item.clone();
-        match &item.what {
-            What::File(file) => {
-                self.send_chunks(row.id, &item, file, &mut row.progress, to, hear)
-                    .await
-            }
+impl<'a> Letter<'a> {
+    /// The one message that a row holds; `None` for a file, which is many.
+    fn of(id: MessageId, item: &'a OutboxItem) -> Option<Self> {
+        Some(match &item.what {
             What::Message {
                 content_type,
                 text,
                 session,
                 sequence,
                 time_ms,
-            } => {
-                let letter = Letter {
-                    item: &item,
-                    id: row.id,
-                    content_type,
-                    session: SessionId::from_bytes(*session),
-                    sequence: *sequence,
-                    time_ms: *time_ms,
-                    body: Bytes::copy_from_slice(text.as_bytes()),
-                };
-                self.deliver(&letter, &mut to, &mut row.progress).await
-            }
+            } => Self {
+                item,
+                id,
+                content_type,
+                session: SessionId::from_bytes(*session),
+                sequence: *sequence,
+                time_ms: *time_ms,
+                body: Bytes::copy_from_slice(text.as_bytes()),
+            },
             What::Receipt {
                 ids,
                 session,
                 time_ms,
             } => {
                 let ids = ids.iter().map(|id| MessageId::from_bytes(*id)).collect();
-                let letter = Letter {
-                    item: &item,
-                    id: row.id,
+                Self {
+                    item,
+                    id,
                     content_type: packet::ContentType::RECEIPT,
                     session: SessionId::from_bytes(*session),
                     sequence: 0,
                     time_ms: *time_ms,
                     body: Receipt { ids }.encode().into(),
-                };
-                self.deliver(&letter, &mut to, &mut row.progress).await
+                }
             }
+            What::File(_) => return None,
+        })
+    }
+}
+
+impl Outbox {
+    /// Begins to seal a message whose recipient's certificate is at hand, so that nobody need be asked. Nothing
+    /// leaves by that; what goes wrong shows again in the attempt.
+    pub(super) fn seal_ahead(&self, id: MessageId, item: &OutboxItem) -> Option<Sealing> {
+        let letter = Letter::of(id, item)?;
+        let to = self.carrier.at_hand(&target_of(item))?;
+        let packet = self.begin_sealing(&letter, &to.certificate).ok()?;
+        Some(Sealing { to, packet })
+    }
+
+    /// Tries to send a row; `row.progress` tells what became of it.
+    pub(super) async fn attempt(
+        &self,
+        row: &mut OutboxRow,
+        sealing: Option<Sealing>,
+        hear: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<(), AttemptError> {
+        let (mut to, sealed) = match sealing {
+            Some(sealing) => (sealing.to, Some(joined(sealing.packet).await?)),
+            None => (self.carrier.look_up(&target_of(&row.item)).await?, None),
+        };
+        let item = row.item.clone();
+        let progress = &mut row.progress;
+        if let What::File(file) = &item.what {
+            let sent = self.send_chunks(row.id, &item, file, progress, to, hear);
+            return sent.await;
+        }
+        match Letter::of(row.id, &item) {
+            Some(letter) => self.deliver(&letter, sealed, &mut to, progress).await,
+            None => Ok(()),
         }
     }
 
-    /// Stores one message at as many mailboxes as are wanted. `to` is replaced if the recipient has rotated.
+    /// Stores one message at as many mailboxes as are wanted; `sealed` is the message sealed to `to`, if it is
+    /// already. `to` is replaced if the recipient has rotated.
     pub(super) async fn deliver(
         &self,
         letter: &Letter<'_>,
+        mut sealed: Option<Packet>,
         to: &mut Resolved,
         progress: &mut OutboxProgress,
     ) -> Result<(), AttemptError> {
         for _ in 0..MAX_RESEALS {
-            let packet = self.seal(letter, &to.certificate).await?;
+            let packet = match sealed.take() {
+                Some(packet) => packet,
+                None => joined(self.begin_sealing(letter, &to.certificate)?).await?,
+            };
             match self.store_copies(letter, &packet, to, progress).await {
                 Err(AttemptError::Submit(SubmitError::Superseded(record))) => {
                     *to = self.newer(letter.item, to, *record).await?;
@@ -156,12 +192,12 @@ impl Outbox {
         Ok(())
     }
 
-    /// Seals a message with the wallet's certificate as it is now.
-    async fn seal(
+    /// Begins to seal a message with the wallet's certificate as it is now, where that may take its time.
+    fn begin_sealing(
         &self,
         letter: &Letter<'_>,
         recipient: &Certificate,
-    ) -> Result<Packet, AttemptError> {
+    ) -> Result<JoinHandle<Result<Packet, SealError>>, HomeError> {
         let identity = self.account.identity()?;
         let mailboxes = &identity.binding.mailboxes;
         let signed = letter.item.signed;
@@ -178,23 +214,27 @@ impl Outbox {
             reply,
             body: letter.body.clone(),
         };
-        let account = std::sync::Arc::clone(&self.account);
+        let account = Arc::clone(&self.account);
         let recipient = recipient.clone();
-        let sealed = tokio::task::spawn_blocking(move || {
+        Ok(tokio::task::spawn_blocking(move || {
             let sender = Sender {
                 wallet: account.key(),
                 certificate: &identity.secret,
                 binding: &identity.binding,
             };
             packet::seal(&draft, signed.then_some(&sender), &recipient, &mut OsRng)
-        });
-        match sealed.await {
-            Ok(sealed) => Ok(sealed?),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
-        }
+        }))
+    }
+}
+
+/// What was sealed, once it is.
+async fn joined(sealing: JoinHandle<Result<Packet, SealError>>) -> Result<Packet, SealError> {
+    match sealing.await {
+        Ok(sealed) => sealed,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
     }
 }
 

@@ -117,7 +117,7 @@ impl Outbox {
             body: body.into(),
         };
         let mut progress = OutboxProgress::default();
-        self.deliver(&letter, &mut to, &mut progress).await?;
+        self.deliver(&letter, None, &mut to, &mut progress).await?;
         Ok((index, progress.stored_at, to))
     }
 }

@@ -108,21 +108,22 @@ impl Outbox {
 
     async fn try_row(&self, id: MessageId) -> Result<Outcome, StateError> {
         // Whether it is due was seen before; what is before something due is tried though it is not.
-        let (mut row, _turn) = match self.claim(id, true).await? {
-            Claimed::Taken(row, turn) => (row, turn),
+        let mut held = match self.claim(id, true).await? {
+            Claimed::Taken(held) => held,
             Claimed::Busy => return Ok(Outcome::Elsewhere),
             Claimed::Finished(_) => return Ok(Outcome::Waits),
         };
-        let cause = match self.work(&mut row, &|_, _| {}).await {
+        let cause = match self.work(&mut held, &|_, _| {}).await {
             Ok(()) => return Ok(Outcome::Stored),
             Err(cause) if !cause.may_pass() => return Ok(Outcome::GivenUp),
             Err(cause) => cause,
         };
+        let row = &mut held.row;
         row.progress.trouble = Some(cause.in_full());
         // A full mailbox is emptied when its owner comes, which may be any moment.
         let full = matches!(cause, AttemptError::Submit(SubmitError::QueueFull));
         let wait = pause(row.attempts, full);
-        self.postpone(&row, wait).await?;
+        self.postpone(row, wait).await?;
         Ok(if full || is_unreachable(&cause) {
             Outcome::Blocked(wait)
         } else {

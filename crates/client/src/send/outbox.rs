@@ -12,7 +12,7 @@ use rand::rngs::OsRng;
 use tokio::sync::Mutex;
 use wallet::WalletAddress;
 
-use super::work::Working;
+use super::work::{Held, LEASE, Turn, Working};
 use super::{
     FILE_PATIENCE, MAX_COPIES, MAX_TEXT_BYTES, SendError, SendOptions, SendProgress, Sent,
     TEXT_PATIENCE,
@@ -21,7 +21,8 @@ use crate::carrier::{Carrier, Privacy};
 use crate::files;
 use crate::home::{Account, Recipient, SignOfLife};
 use crate::state::{
-    Content, Entry, FileEntry, FileReference, OutboxItem, Owner, Party, StateError, Tag, What,
+    Content, Entry, FileEntry, FileReference, Lease, OutboxItem, OutboxProgress, OutboxRow, Owner,
+    Party, StateError, Tag, What,
 };
 use crate::wall_clock::WallClock;
 
@@ -90,7 +91,7 @@ impl Outbox {
         let id = MessageId::random(&mut OsRng);
         let time_ms = self.clock.now_ms();
         let entry = entry(to.wallet, time_ms, Content::Text(text.to_owned()));
-        {
+        let held = {
             // Held until the row is there, so that the order of calls is the order of sequence numbers.
             let mut session = self.session.lock().await;
             if session.next.len() >= MAX_RECIPIENTS {
@@ -105,12 +106,16 @@ impl Outbox {
                 time_ms,
             };
             let item = item(to, privacy, options, what);
-            self.enqueue(id, item, None, Some(entry)).await?;
+            // It leaves only once the row is durable.
+            let sealing = self.seal_ahead(id, &item);
+            let mut held = self.enqueue_held(id, item, None, Some(entry)).await?;
             session.next.insert(to.wallet, sequence + 1);
-        }
+            held.sealing = sealing;
+            held
+        };
         options.tell(SendProgress::Queued { id, resumed: false });
         let patience = options.patience.unwrap_or(TEXT_PATIENCE);
-        self.drive(id, patience, options).await
+        self.drive(id, Some(held), patience, options).await
     }
 
     /// Sends a file, or goes on with it where it was interrupted; returns when all of it is acknowledged.
@@ -132,19 +137,20 @@ impl Outbox {
             read.await
                 .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?
         };
-        let (id, resumed) = match self.interrupted(to, &facts).await? {
-            (_, Some(id)) => (id, true),
+        let (id, held) = match self.interrupted(to, &facts).await? {
+            (_, Some(id)) => (id, None),
             (tag, None) => {
                 let id = MessageId::random(&mut OsRng);
                 let (file, entry) = self.new_transfer(to, facts);
                 let item = item(to, privacy, options, What::File(file));
-                self.enqueue(id, item, Some(tag), Some(entry)).await?;
-                (id, false)
+                let held = self.enqueue_held(id, item, Some(tag), Some(entry));
+                (id, Some(held.await?))
             }
         };
+        let resumed = held.is_none();
         options.tell(SendProgress::Queued { id, resumed });
         let patience = options.patience.unwrap_or(FILE_PATIENCE);
-        self.drive(id, patience, options).await
+        self.drive(id, held, patience, options).await
     }
 
     /// The tag of a transfer, and the transfer itself if it was interrupted.
@@ -208,8 +214,40 @@ impl Outbox {
         let now_ms = self.clock.now_ms();
         self.account
             .state()
-            .run(move |state| state.enqueue(id, &item, tag, entry.as_ref(), now_ms))
+            .run(move |state| state.enqueue(id, &item, tag, entry.as_ref(), now_ms, None))
             .await
+    }
+
+    /// As [`Self::enqueue`], for who works on the row at once: it is theirs from the start, without a claim.
+    async fn enqueue_held(
+        &self,
+        id: MessageId,
+        item: OutboxItem,
+        tag: Option<Tag>,
+        entry: Option<Entry>,
+    ) -> Result<Held, StateError> {
+        let now_ms = self.clock.now_ms();
+        let lease = Lease {
+            owner: self.owner,
+            until_ms: now_ms.saturating_add(millis(LEASE)),
+        };
+        // Before the row can be seen by others.
+        let turn = Turn::take(&self.working, id);
+        let state = self.account.state();
+        let row = state.run(move |state| {
+            state.enqueue(id, &item, tag, entry.as_ref(), now_ms, Some(lease))?;
+            Ok(OutboxRow {
+                id,
+                attempts: 1,
+                item,
+                progress: OutboxProgress::default(),
+            })
+        });
+        Ok(Held {
+            row: Box::new(row.await?),
+            _turn: turn,
+            sealing: None,
+        })
     }
 }
 

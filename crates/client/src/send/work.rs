@@ -7,6 +7,7 @@ use std::time::Duration;
 use packet::MessageId;
 use tokio::time::Instant;
 
+use super::attempt::Sealing;
 use super::backoff::pause;
 use super::outbox::{millis, senders};
 use super::{AttemptError, Outbox, SendError, SendOptions, SendProgress, Sent};
@@ -14,7 +15,7 @@ use crate::home::SignOfLife;
 use crate::state::{Claim, Finished, OutboxRow, Owner, StateError};
 
 /// How long a row stays claimed by a process that neither renews its claim nor shows that it is dead.
-const LEASE: Duration = Duration::from_secs(60);
+pub(super) const LEASE: Duration = Duration::from_secs(60);
 /// How often a claim is renewed.
 const RENEWAL: Duration = Duration::from_secs(20);
 /// How often to look whether another process is done.
@@ -30,7 +31,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    fn take(working: &Working, id: MessageId) -> Option<Self> {
+    pub(super) fn take(working: &Working, id: MessageId) -> Option<Self> {
         working.lock().insert(id).then(|| Self {
             working: Arc::clone(working),
             id,
@@ -44,26 +45,40 @@ impl Drop for Turn {
     }
 }
 
+/// A row that is a task's until this is dropped.
+pub(super) struct Held {
+    pub(super) row: Box<OutboxRow>,
+    pub(super) _turn: Option<Turn>,
+    /// What its first attempt may send.
+    pub(super) sealing: Option<Sealing>,
+}
+
 /// The answer to a claim within this process.
 pub(super) enum Claimed {
-    Taken(Box<OutboxRow>, Turn),
+    Taken(Held),
     Busy,
     Finished(Finished),
 }
 
 impl Outbox {
-    /// Works on a row until it is done, cannot be done or nothing got through for as long as `patience`.
+    /// Works on a row, which may be held already, until it is done, cannot be done or nothing got through for as
+    /// long as `patience`.
     pub(super) async fn drive(
         &self,
         id: MessageId,
+        mut held: Option<Held>,
         patience: Duration,
         options: &SendOptions,
     ) -> Result<Sent, SendError> {
         let mut deadline = Instant::now() + patience;
         let mut failures = 0;
         loop {
-            let (mut row, turn) = match self.claim(id, true).await? {
-                Claimed::Taken(row, turn) => (row, turn),
+            let claimed = match held.take() {
+                Some(held) => Claimed::Taken(held),
+                None => self.claim(id, true).await?,
+            };
+            let mut held = match claimed {
+                Claimed::Taken(held) => held,
                 Claimed::Finished(Finished::Stored(stored_at)) => {
                     return Ok(Sent { id, stored_at });
                 }
@@ -79,9 +94,11 @@ impl Outbox {
                     continue;
                 }
             };
-            let before = row.progress.clone();
+            let before = held.row.progress.clone();
             let hear = |done, total| options.tell(SendProgress::Stored { done, total });
-            let cause = match self.work(&mut row, &hear).await {
+            let worked = self.work(&mut held, &hear).await;
+            let row = &mut held.row;
+            let cause = match worked {
                 Ok(()) => {
                     let stored_at = row.progress.stored_at.clone();
                     return Ok(Sent { id, stored_at });
@@ -102,8 +119,8 @@ impl Outbox {
                 wait
             };
             row.progress.trouble = Some(cause.in_full());
-            self.postpone(&row, next).await?;
-            drop(turn);
+            self.postpone(row, next).await?;
+            drop(held);
             if over {
                 return Err(SendError::NotYet { id, cause });
             }
@@ -118,12 +135,13 @@ impl Outbox {
     /// One attempt under a lease; a row that ends is finished durably.
     pub(super) async fn work(
         &self,
-        row: &mut OutboxRow,
+        held: &mut Held,
         hear: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<(), AttemptError> {
+        let (row, sealing) = (&mut held.row, held.sealing.take());
         let (id, to) = (row.id, row.item.to);
         let outcome = tokio::select! {
-            outcome = self.attempt(row, hear) => outcome,
+            outcome = self.attempt(row, sealing, hear) => outcome,
             () = self.keep_lease(id) => Err(AttemptError::Elsewhere),
         };
         let finished = match &outcome {
@@ -163,7 +181,11 @@ impl Outbox {
             return Ok(Claimed::Busy);
         };
         Ok(match self.claim_row(id, at_once).await? {
-            Claim::Taken(row) => Claimed::Taken(row, turn),
+            Claim::Taken(row) => Claimed::Taken(Held {
+                row,
+                _turn: Some(turn),
+                sealing: None,
+            }),
             Claim::Busy => Claimed::Busy,
             Claim::Finished(finished) => Claimed::Finished(finished),
         })

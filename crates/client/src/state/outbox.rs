@@ -127,13 +127,21 @@ pub(crate) enum Claim {
 /// Names a process that works on rows: random.
 pub(crate) type Owner = [u8; 16];
 
+/// Whose a row is, and until when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lease {
+    pub(crate) owner: Owner,
+    pub(crate) until_ms: u64,
+}
+
 /// Row status.
 const WAITING: i64 = 0;
 const STORED: i64 = 1;
 const FAILED: i64 = 2;
 
 impl State {
-    /// Makes a row durable, with its line in the history if it has one.
+    /// Makes a row durable, with its line in the history if it has one. With a lease it is the holder's from
+    /// the start, as if they had claimed it at once.
     pub(crate) fn enqueue(
         &self,
         id: MessageId,
@@ -141,25 +149,34 @@ impl State {
         tag: Option<Tag>,
         entry: Option<&Entry>,
         now_ms: u64,
+        lease: Option<Lease>,
     ) -> Result<(), StateError> {
         let row = id.as_bytes().as_slice();
         let sealed = self.seal("outbox.item", row, item)?;
         let progress = self.seal("outbox.progress", row, &OutboxProgress::default())?;
         self.change(|transaction| {
-            let waiting: u64 = transaction.query_row(
-                "SELECT count(*) FROM outbox WHERE status = ?1",
-                [WAITING],
-                |row| row.get(0),
-            )?;
+            let waiting: u64 = transaction
+                .prepare_cached("SELECT count(*) FROM outbox WHERE status = ?1")?
+                .query_row([WAITING], |row| row.get(0))?;
             if waiting >= MAX_WAITING {
                 return Err(StateError::OutboxFull(waiting));
             }
-            transaction.execute(
+            let mut insert = transaction.prepare_cached(
                 "INSERT INTO outbox(id, tag, status, attempts, next_attempt_ms, lease_owner,
                    lease_until_ms, created_ms, item, progress)
-                 VALUES (?1, ?2, ?3, 0, ?4, NULL, 0, ?4, ?5, ?6)",
-                params![row, tag, WAITING, now_ms, sealed, progress],
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5, ?8, ?9)",
             )?;
+            insert.execute(params![
+                row,
+                tag,
+                WAITING,
+                u32::from(lease.is_some()),
+                now_ms,
+                lease.map(|lease| lease.owner),
+                lease.map_or(0, |lease| lease.until_ms),
+                sealed,
+                progress
+            ])?;
             if let Some(entry) = entry {
                 let state = EntryState::Pending;
                 self.insert_message(transaction, Direction::Out, id, entry, state)?;
@@ -195,12 +212,11 @@ impl State {
         // Undone, it is a row that nobody has claimed.
         let row = self.change_without_sync(|transaction| {
             let found = transaction
-                .query_row(
+                .prepare_cached(
                     "SELECT status, attempts, item, progress, lease_owner, lease_until_ms, next_attempt_ms
                      FROM outbox WHERE id = ?1",
-                    [id.as_bytes().as_slice()],
-                    Raw::read,
-                )
+                )?
+                .query_row([id.as_bytes().as_slice()], Raw::read)
                 .optional()?;
             if let Some(raw) = found.as_ref().filter(|raw| raw.is_free(owner, now_ms, at_once, &alive)) {
                 transaction.execute(
@@ -320,12 +336,12 @@ impl State {
         let sealed = self.seal("outbox.progress", id.as_bytes(), &progress)?;
         // Undone, what a mailbox knows already is sent again.
         self.change_without_sync(|transaction| {
-            transaction.execute(
+            let mut end = transaction.prepare_cached(
                 "UPDATE outbox SET status = ?2, progress = ?3, item = x'', lease_owner = NULL, lease_until_ms = 0
                  WHERE id = ?1 AND status = ?4",
-                params![id.as_bytes(), status, sealed, WAITING],
             )?;
-            self.settle_sent(transaction, id, to, state, progress)
+            end.execute(params![id.as_bytes(), status, sealed, WAITING])?;
+            self.settle_sent(transaction, id, to, state, progress.clone())
         })
     }
 

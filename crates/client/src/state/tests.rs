@@ -46,7 +46,7 @@ fn id(number: u8) -> MessageId {
 #[test]
 fn row_is_worked_on_by_one_process_until_its_lease_ends() {
     let (_folder, one, two) = two_processes();
-    one.enqueue(id(1), &item(), None, None, 100).unwrap();
+    one.enqueue(id(1), &item(), None, None, 100, None).unwrap();
     let (me, other) = ([1; 16], [2; 16]);
     let claim = one
         .claim(id(1), &me, 100, LEASE_MS, false, |_| true)
@@ -70,9 +70,26 @@ fn row_is_worked_on_by_one_process_until_its_lease_ends() {
 }
 
 #[test]
+fn row_that_came_with_a_lease_is_its_holders_from_the_start() {
+    let (_folder, one, two) = two_processes();
+    let (me, other) = ([1; 16], [2; 16]);
+    let lease = Lease {
+        owner: me,
+        until_ms: 100 + LEASE_MS,
+    };
+    one.enqueue(id(1), &item(), None, None, 100, Some(lease))
+        .unwrap();
+    let claim = two.claim(id(1), &other, 101, LEASE_MS, true, |_| true);
+    assert!(matches!(claim.unwrap(), Claim::Busy));
+    assert!(one.renew(id(1), &me, 50_000, LEASE_MS).unwrap());
+    let claim = two.claim(id(1), &other, 120_000, LEASE_MS, true, |_| true);
+    assert!(matches!(claim.unwrap(), Claim::Taken(row) if row.attempts == 2));
+}
+
+#[test]
 fn row_of_a_process_that_died_is_free_at_once() {
     let (_folder, one, two) = two_processes();
-    one.enqueue(id(1), &item(), None, None, 100).unwrap();
+    one.enqueue(id(1), &item(), None, None, 100, None).unwrap();
     let (dead, living) = ([1; 16], [2; 16]);
     one.claim(id(1), &dead, 100, LEASE_MS, false, |_| true)
         .unwrap();
@@ -84,7 +101,7 @@ fn row_of_a_process_that_died_is_free_at_once() {
 #[test]
 fn finished_row_tells_whoever_waits_for_it() {
     let (_folder, one, two) = two_processes();
-    one.enqueue(id(1), &item(), None, None, 100).unwrap();
+    one.enqueue(id(1), &item(), None, None, 100, None).unwrap();
     let stored = Finished::Stored(vec![WalletAddress::from_bytes([9; 20])]);
     one.finish(id(1), BOB, &stored).unwrap();
     let claim = two
@@ -104,7 +121,7 @@ fn finished_row_tells_whoever_waits_for_it() {
 #[test]
 fn postponed_row_is_due_later_only() {
     let (_folder, one, _) = two_processes();
-    one.enqueue(id(1), &item(), None, None, 100).unwrap();
+    one.enqueue(id(1), &item(), None, None, 100, None).unwrap();
     let me = [1; 16];
     one.claim(id(1), &me, 100, LEASE_MS, false, |_| true)
         .unwrap();
@@ -129,7 +146,7 @@ fn outbox_that_is_full_says_so() {
              SELECT i, 0, 0, 0, 0, 0, x'', x'' FROM n",
         )
         .unwrap();
-    let full = one.enqueue(id(1), &item(), None, None, 100);
+    let full = one.enqueue(id(1), &item(), None, None, 100, None);
     assert!(matches!(full, Err(StateError::OutboxFull(10_000))));
 }
 
@@ -144,7 +161,7 @@ fn processes_that_write_at_once_lose_nothing() {
                 let state = open_at(path);
                 for number in 0..10 {
                     let id = id(process * 10 + number);
-                    state.enqueue(id, &item(), None, None, 100).unwrap();
+                    state.enqueue(id, &item(), None, None, 100, None).unwrap();
                 }
             });
         }

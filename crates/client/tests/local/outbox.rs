@@ -55,6 +55,29 @@ async fn message_is_durable_before_its_first_attempt() {
     assert_eq!(other.flush_outbox().await.unwrap().stored, 0);
 }
 
+/// The message is sealed while it is written down, and no sooner sent for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn message_leaves_only_once_the_outbox_has_it() {
+    let post = Post::new();
+    let alice = Person::new(&post, "alice");
+    let bob = Person::with_mailboxes(&post, "bob", &[node(1)]).await;
+    post.lock().asked = 0;
+    let accounts = alice.client.home().path().join("accounts");
+    let folder = std::fs::read_dir(accounts).unwrap().next().unwrap();
+    let state = folder.unwrap().path().join("state.db");
+    let holder = rusqlite::Connection::open(state).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (client, to) = (alice.client.clone(), bob.recipient());
+    let sending = tokio::spawn(async move { client.send_text(&to, "hi", quick()).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!sending.is_finished());
+    assert_eq!(post.lock().asked, 0, "nobody has been asked anything");
+    holder.execute_batch("COMMIT").unwrap();
+    sending.await.unwrap().unwrap();
+    assert_eq!(post.lock().asked, 1, "the certificate was at hand");
+    assert_eq!(bob.read_texts().await, ["hi"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn message_of_a_process_that_died_is_taken_over_at_once() {
     let post = Post::new();

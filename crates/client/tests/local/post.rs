@@ -52,6 +52,8 @@ pub(crate) struct Inner {
     /// Superseded keys are refused, and senders know old certificates.
     pub(crate) refuse_superseded: bool,
     pub(crate) stale: HashMap<WalletAddress, Resolved>,
+    /// Submissions and look-ups that were begun.
+    pub(crate) asked: u32,
     /// Packets that mailboxes took.
     pub(crate) stored: Vec<Packet>,
     /// Hears acknowledgements before they count.
@@ -203,6 +205,7 @@ impl Carrier for Post {
         _: Privacy,
     ) -> Carried<'a, Result<Stored, SubmitError>> {
         Box::pin(async move {
+            self.lock().asked += 1;
             if self.lock().hang_submits {
                 std::future::pending::<()>().await;
             }
@@ -242,13 +245,16 @@ impl Carrier for Post {
         Box::pin(async { Err(SubmitError::Refused("nobody keeps it".into())) })
     }
 
+    fn at_hand(&self, target: &Target) -> Option<Resolved> {
+        let inner = self.lock();
+        let stale = inner.stale.get(&target.wallet).cloned();
+        stale.or_else(|| inner.resolve(&target.wallet))
+    }
+
     fn look_up<'a>(&'a self, target: &'a Target) -> Carried<'a, Result<Resolved, LookUpError>> {
         Box::pin(async move {
-            let inner = self.lock();
-            let stale = inner.stale.get(&target.wallet).cloned();
-            stale
-                .or_else(|| inner.resolve(&target.wallet))
-                .ok_or(LookUpError::NotFound)
+            self.lock().asked += 1;
+            self.at_hand(target).ok_or(LookUpError::NotFound)
         })
     }
 
