@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, ffi};
 
 /// Wait between two attempts to switch a file to write-ahead logging.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -43,11 +43,17 @@ pub(crate) fn is_of_the_disk(error: &rusqlite::Error) -> bool {
     )
 }
 
-fn is_busy(error: &rusqlite::Error) -> bool {
+/// Says whether somebody else held a lock for longer than was waited.
+pub(crate) fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     )
+}
+
+/// What SQLite would say if somebody else held a lock.
+pub(crate) fn busy() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)
 }
 
 #[cfg(test)]

@@ -28,10 +28,13 @@ pub(crate) use vault::{Damaged, Tag, Vault};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use serde::{Serialize, de::DeserializeOwned};
+
+use crate::sqlite::{busy, is_busy};
 
 /// Why the local state can't be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +97,8 @@ impl From<Damaged> for StateError {
 pub(crate) struct State {
     connection: Arc<Mutex<Connection>>,
     vault: Arc<Vault>,
+    /// Whether a change waits for others who use the file, or fails at once.
+    waits: bool,
 }
 
 impl State {
@@ -111,6 +116,7 @@ impl State {
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
             vault,
+            waits: true,
         })
     }
 
@@ -127,6 +133,24 @@ impl State {
                 // The runtime is shutting down: nobody waits for the result.
                 Err(_) => std::future::pending().await,
             },
+        }
+    }
+
+    /// Runs a change that does not wait for the disk: where it is called, as long as nobody else is at the file,
+    /// since handing it to another thread would take as long as the change; else as [`Self::run`].
+    ///
+    /// `work` runs twice if it is in the way of somebody; the first time it has changed nothing.
+    pub(crate) async fn run_at_once<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Self) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, StateError> {
+        let impatient = Self {
+            waits: false,
+            ..self.clone()
+        };
+        match work(&impatient) {
+            Err(StateError::Database(error)) if is_busy(&error) => self.run(work).await,
+            done => done,
         }
     }
 
@@ -152,15 +176,26 @@ impl State {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, StateError>,
     ) -> Result<T, StateError> {
-        let mut connection = self.lock();
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let mut connection = if self.waits {
+            self.lock()
+        } else {
+            self.connection.try_lock().ok_or_else(busy)?
+        };
         let changed = (|| {
+            if !self.waits {
+                connection.busy_timeout(Duration::ZERO)?;
+            }
+            connection.pragma_update(None, "synchronous", "NORMAL")?;
+            // What gathers in the side file is carried over, and synced, by changes that wait for the disk anyway.
+            connection.pragma_update(None, "wal_autocheckpoint", 0)?;
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)
         })();
+        connection.busy_timeout(schema::BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "wal_autocheckpoint", schema::CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         changed
     }

@@ -151,7 +151,7 @@ impl Outbox {
         };
         let state = self.account.state();
         let written = state
-            .run(move |state| state.finish(id, to, &finished))
+            .run_at_once(move |state| state.finish(id, to, &finished))
             .await;
         if let Err(error) = written {
             // The mailbox has it all the same; at worst it is sent again, and shown once.

@@ -50,18 +50,18 @@ impl State {
             Direction::In => entry.received_ms,
             Direction::Out => entry.time_ms,
         };
-        let inserted = transaction.execute(
+        let mut insert = transaction.prepare_cached(
             "INSERT INTO messages(id, peer, direction, state, at_ms, entry) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT DO NOTHING",
-            params![
-                id.as_bytes(),
-                peer,
-                direction.number(),
-                state.number(),
-                at_ms,
-                sealed
-            ],
         )?;
+        let inserted = insert.execute(params![
+            id.as_bytes(),
+            peer,
+            direction.number(),
+            state.number(),
+            at_ms,
+            sealed
+        ])?;
         Ok(inserted == 1)
     }
 
@@ -87,11 +87,12 @@ impl State {
         amend: impl FnOnce(&mut Entry, EntryState) -> EntryState,
     ) -> Result<(), StateError> {
         let found: Option<(i64, i64, Vec<u8>)> = transaction
-            .query_row(
+            .prepare_cached(
                 "SELECT place, state, entry FROM messages WHERE direction = ?1 AND peer = ?2 AND id = ?3",
-                params![direction.number(), peer, id.as_bytes()],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )
+            )?
+            .query_row(params![direction.number(), peer, id.as_bytes()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .optional()?;
         let Some((place, state, sealed)) = found else {
             return Ok(());
@@ -100,10 +101,9 @@ impl State {
         let mut entry: Entry = self.unseal("messages", &row, &sealed)?;
         let state = amend(&mut entry, EntryState::of(state));
         let sealed = self.seal("messages", &row, &entry)?;
-        transaction.execute(
-            "UPDATE messages SET state = ?2, entry = ?3 WHERE place = ?1",
-            params![place, state.number(), sealed],
-        )?;
+        transaction
+            .prepare_cached("UPDATE messages SET state = ?2, entry = ?3 WHERE place = ?1")?
+            .execute(params![place, state.number(), sealed])?;
         Ok(())
     }
 

@@ -13,7 +13,9 @@ use crate::sqlite::open_shared;
 /// The format that this program writes, in SQLite's `user_version`.
 const FORMAT: u32 = 1;
 /// How long one process waits for another's transaction; the longest are a few milliseconds.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Pages of the side file after which a change carries them over into the file; SQLite's own default.
+pub(super) const CHECKPOINT_PAGES: u32 = 1_000;
 
 /// `id` is a message id, `peer` and `tag` are HMACs, blobs called `item`, `progress`, `entry` and `value` are
 /// encrypted, `…_ms` are Unix milliseconds.

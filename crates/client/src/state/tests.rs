@@ -86,6 +86,49 @@ fn row_that_came_with_a_lease_is_its_holders_from_the_start() {
     assert!(matches!(claim.unwrap(), Claim::Taken(row) if row.attempts == 2));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn change_at_once_waits_elsewhere_for_whoever_is_at_the_file() {
+    let (_folder, one, two) = two_processes();
+    one.enqueue(id(1), &item(), None, None, 100, None).unwrap();
+    two.lock().execute_batch("BEGIN IMMEDIATE").unwrap();
+    let finishing = tokio::spawn({
+        let one = one.clone();
+        async move {
+            let stored = Finished::Stored(vec![]);
+            one.run_at_once(move |state| state.finish(id(1), BOB, &stored))
+                .await
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!finishing.is_finished());
+    two.lock().execute_batch("COMMIT").unwrap();
+    finishing.await.unwrap().unwrap();
+    assert_eq!(two.waiting().unwrap(), 0);
+
+    // Within a process too.
+    let held = one.lock();
+    let noting = tokio::spawn({
+        let one = one.clone();
+        async move {
+            let progress = OutboxProgress::default();
+            one.run_at_once(move |state| state.save_progress(id(1), &progress))
+                .await
+        }
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    drop(held);
+    noting.await.unwrap().unwrap();
+    // Others are waited for as before.
+    two.lock().execute_batch("BEGIN IMMEDIATE").unwrap();
+    let enqueuing = tokio::task::spawn_blocking({
+        let one = one.clone();
+        move || one.enqueue(id(2), &item(), None, None, 100, None)
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    two.lock().execute_batch("COMMIT").unwrap();
+    enqueuing.await.unwrap().unwrap();
+}
+
 #[test]
 fn row_of_a_process_that_died_is_free_at_once() {
     let (_folder, one, two) = two_processes();
