@@ -199,6 +199,8 @@ contract NameRegistrar is INameRegistrar {
         uint256 day = passed / 1 days;
         if (day > PREMIUM_DAYS) return 0;
         uint256 atDaysBegin = PRICE_PER_YEAR << (PREMIUM_DAYS - day);
+        // Days are counted whole: what is left of one is what has passed less those.
+        // slither-disable-next-line divide-before-multiply
         return atDaysBegin - atDaysBegin * (passed - day * 1 days) / 2 days;
     }
 
