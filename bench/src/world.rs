@@ -86,6 +86,7 @@ impl World {
         network.contracts = Contracts {
             node_registry,
             route_registry: deployed.contracts.route_registry,
+            name_registry: None,
         };
         network.start_block = deployed.block;
 

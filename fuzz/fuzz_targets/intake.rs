@@ -89,6 +89,7 @@ static NODE: LazyLock<Running> = LazyLock::new(|| {
         contracts: Contracts {
             node_registry: registry,
             route_registry: registry,
+            name_registry: None,
         },
         start_block: 0,
         confirmations: 0,

@@ -254,6 +254,7 @@ pub(crate) fn file() -> NetworkFile {
         contracts: Contracts {
             node_registry: WalletAddress::from_bytes([1; 20]),
             route_registry: WalletAddress::from_bytes([2; 20]),
+            name_registry: None,
         },
         start_block: 0,
         confirmations: 0,

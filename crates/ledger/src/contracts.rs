@@ -78,6 +78,82 @@ sol! {
         function sequenceOf(address wallet) external view returns (uint64);
     }
 
+    /// The NameRegistry, as far as this crate uses it.
+    #[derive(Debug)]
+    contract NameRegistry {
+        constructor(uint256 pricePerYear, uint64 minCommitmentAge, uint64 maxCommitmentAge);
+
+        event NewOwner(bytes32 indexed node, bytes32 indexed label, address owner);
+        event Transfer(bytes32 indexed node, address owner);
+        event NewResolver(bytes32 indexed node, address resolver);
+        event NewExpiry(bytes32 indexed node, uint64 expiry);
+
+        error NotNodeOwner(bytes32 node, address caller);
+        error TooDeep(bytes32 node);
+        error UnknownNode(bytes32 node);
+
+        function setOwner(bytes32 node, address newOwner) external;
+    }
+
+    /// The NameRegistrar, as far as this crate uses it.
+    #[derive(Debug)]
+    contract NameRegistrar {
+        event NameRegistered(string label, bytes32 indexed labelHash, address indexed owner, uint256 price, uint64 expiry);
+
+        error InvalidTerms(uint256 pricePerYear, uint64 minCommitmentAge, uint64 maxCommitmentAge);
+        error InvalidLabelLength(string label);
+        error InvalidLabelByte(string label, uint256 position);
+        error InvalidDuration(uint64 duration);
+        error ZeroOwner();
+        error CommitmentPending(bytes32 commitment);
+        error UnknownCommitment(bytes32 commitment);
+        error CommitmentTooNew(bytes32 commitment, uint256 usableFrom);
+        error CommitmentTooOld(bytes32 commitment, uint256 usableUntil);
+        error NameUnavailable(string label);
+        error NameNotRegistered(string label);
+        error NotHolder(string label, address caller);
+        error InsufficientPayment(uint256 sent, uint256 price);
+        error RefundRefused(address caller, uint256 amount);
+
+        function commit(bytes32 commitment) external;
+        function register(Claim calldata claim) external payable;
+        function renew(string calldata label, uint64 duration) external payable;
+        function commitmentTime(bytes32 commitment) external view returns (uint64);
+        function PRICE_PER_YEAR() external view returns (uint256);
+        function MIN_COMMITMENT_AGE() external view returns (uint64);
+        function MAX_COMMITMENT_AGE() external view returns (uint64);
+    }
+
+    /// A claim to a name, as the registrar knows it.
+    #[derive(Debug)]
+    struct Claim {
+        string label;
+        address owner;
+        uint64 duration;
+        address target;
+        bytes32 secret;
+    }
+
+    /// The NameResolver, as far as this crate uses it.
+    #[derive(Debug)]
+    contract NameResolver {
+        event AddrChanged(bytes32 indexed node, address a);
+        event NameChanged(bytes32 indexed node, string name);
+
+        error NotNodeOwner(bytes32 node, address caller);
+        error InvalidLength(uint256 length);
+
+        function setAddr(bytes32 node, address a) external;
+    }
+
+    /// The ReverseRegistrar, as far as this crate uses it.
+    #[derive(Debug)]
+    contract ReverseRegistrar {
+        error NotAccount(address account, address caller);
+
+        function setName(string calldata name) external returns (bytes32 node);
+    }
+
     /// A route as the registry and EIP-712 know it.
     #[derive(Debug, PartialEq)]
     struct Route {

@@ -10,7 +10,9 @@ use wallet::WalletAddress;
 
 use crate::{
     batch,
-    contracts::{NodeRegistry, Route, RouteRegistry},
+    contracts::{NameRegistrar, NameRegistry, NameResolver, NodeRegistry, Route, RouteRegistry},
+    name::{MAX_LABEL_BYTES, MAX_NAME_TEXT_BYTES, NameNode},
+    network::{NameContracts, NetworkFile},
     node::check_particulars,
     route::RouteRecord,
 };
@@ -24,6 +26,24 @@ pub(crate) struct Registries {
     pub(crate) chain_id: u64,
     pub(crate) node: WalletAddress,
     pub(crate) route: WalletAddress,
+    pub(crate) names: Option<NameContracts>,
+}
+
+impl Registries {
+    pub(crate) fn of(network: &NetworkFile) -> Self {
+        Self {
+            chain_id: network.chain_id,
+            node: network.contracts.node_registry,
+            route: network.contracts.route_registry,
+            names: network.contracts.names(),
+        }
+    }
+
+    /// The contracts whose logs are read.
+    pub(crate) fn emitters(&self) -> impl Iterator<Item = WalletAddress> {
+        let names = (self.names.iter()).flat_map(|it| [it.registry, it.registrar, it.resolver]);
+        [self.node, self.route].into_iter().chain(names)
+    }
 }
 
 /// What a log changes. Its position in the chain is [`Positioned`].
@@ -47,6 +67,32 @@ pub(crate) enum LedgerEvent {
         wallet: WalletAddress,
         sequence: u64,
     },
+    Name {
+        node: NameNode,
+        change: NameChange,
+    },
+}
+
+/// What of a name's node changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NameChange {
+    /// The owner of the node above gave it to somebody, empty.
+    Given {
+        parent: NameNode,
+        owner: WalletAddress,
+    },
+    /// Its owner handed it on.
+    Owner(WalletAddress),
+    /// Whether its resolver is the one that is read.
+    ResolverKnown(bool),
+    /// From when on it doesn't stand.
+    Expiry(Option<u64>),
+    /// What it says.
+    Wallet(Option<WalletAddress>),
+    /// Its own part of the name.
+    Label(String),
+    /// What a reverse node says.
+    Called(String),
 }
 
 /// The part of a node's entry that an update replaces.
@@ -80,6 +126,13 @@ pub(crate) fn topics() -> Vec<B256> {
         RouteRegistry::RouteSet::SIGNATURE_HASH,
         RouteRegistry::RouteCleared::SIGNATURE_HASH,
         RouteRegistry::RouteBatchSubmitted::SIGNATURE_HASH,
+        NameRegistry::NewOwner::SIGNATURE_HASH,
+        NameRegistry::Transfer::SIGNATURE_HASH,
+        NameRegistry::NewResolver::SIGNATURE_HASH,
+        NameRegistry::NewExpiry::SIGNATURE_HASH,
+        NameRegistrar::NameRegistered::SIGNATURE_HASH,
+        NameResolver::AddrChanged::SIGNATURE_HASH,
+        NameResolver::NameChanged::SIGNATURE_HASH,
     ]
 }
 
@@ -99,9 +152,79 @@ pub(crate) fn decode(
         decode_node(topic, log)
     } else if emitter == registries.route {
         decode_route(registries, topic, log)
+    } else if let Some(names) = registries.names {
+        decode_name(&names, emitter, topic, log)
     } else {
         Err(ForeignLog)
     }
+}
+
+fn decode_name(
+    names: &NameContracts,
+    emitter: WalletAddress,
+    topic: B256,
+    log: &LogData,
+) -> Result<Vec<LedgerEvent>, ForeignLog> {
+    let is_foreign = ![names.registry, names.registrar, names.resolver].contains(&emitter);
+    if is_foreign {
+        return Err(ForeignLog);
+    }
+    let (node, change) = match topic {
+        NameRegistry::NewOwner::SIGNATURE_HASH if emitter == names.registry => {
+            let event: NameRegistry::NewOwner = read(log)?;
+            let parent = NameNode::from_bytes(event.node.0);
+            let owner = address(event.owner);
+            let node = parent.below_hash(event.label.0);
+            (node, NameChange::Given { parent, owner })
+        }
+        NameRegistry::Transfer::SIGNATURE_HASH if emitter == names.registry => {
+            let event: NameRegistry::Transfer = read(log)?;
+            let owner = NameChange::Owner(address(event.owner));
+            (NameNode::from_bytes(event.node.0), owner)
+        }
+        NameRegistry::NewResolver::SIGNATURE_HASH if emitter == names.registry => {
+            let event: NameRegistry::NewResolver = read(log)?;
+            let known = address(event.resolver) == names.resolver;
+            let change = NameChange::ResolverKnown(known);
+            (NameNode::from_bytes(event.node.0), change)
+        }
+        NameRegistry::NewExpiry::SIGNATURE_HASH if emitter == names.registry => {
+            let event: NameRegistry::NewExpiry = read(log)?;
+            let expiry = Some(event.expiry).filter(|expiry| *expiry != 0);
+            (
+                NameNode::from_bytes(event.node.0),
+                NameChange::Expiry(expiry),
+            )
+        }
+        NameRegistrar::NameRegistered::SIGNATURE_HASH if emitter == names.registrar => {
+            let event: NameRegistrar::NameRegistered = read(log)?;
+            if event.label.is_empty() || event.label.len() > MAX_LABEL_BYTES {
+                return Err(ForeignLog);
+            }
+            let node = NameNode::conet().below(&event.label);
+            (node, NameChange::Label(event.label))
+        }
+        NameResolver::AddrChanged::SIGNATURE_HASH if emitter == names.resolver => {
+            let event: NameResolver::AddrChanged = read(log)?;
+            let wallet = Some(address(event.a)).filter(|_| !event.a.is_zero());
+            (
+                NameNode::from_bytes(event.node.0),
+                NameChange::Wallet(wallet),
+            )
+        }
+        NameResolver::NameChanged::SIGNATURE_HASH if emitter == names.resolver => {
+            let event: NameResolver::NameChanged = read(log)?;
+            if event.name.len() > MAX_NAME_TEXT_BYTES {
+                return Err(ForeignLog);
+            }
+            (
+                NameNode::from_bytes(event.node.0),
+                NameChange::Called(event.name),
+            )
+        }
+        _ => return Ok(Vec::new()),
+    };
+    Ok(vec![LedgerEvent::Name { node, change }])
 }
 
 fn decode_node(topic: B256, log: &LogData) -> Result<Vec<LedgerEvent>, ForeignLog> {
@@ -219,6 +342,7 @@ mod tests {
         chain_id: CHAIN,
         node: NODE_REGISTRY,
         route: ROUTE_REGISTRY,
+        names: None,
     };
 
     fn batch_log(routes: Vec<SignedRoute>) -> LogData {

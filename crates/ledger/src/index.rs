@@ -1,4 +1,4 @@
-//! The index: what the ledger says of nodes and routes, kept on disk and looked up in memory.
+//! The index: what the ledger says of nodes, routes and names, kept on disk and looked up in memory.
 //!
 //! A [`Syncer`](crate::Syncer) of this or another process of the same user writes the file; look-ups
 //! read memory only and never wait for it. Memory follows the file: after each write, this process's
@@ -16,25 +16,29 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use wallet::{KeyId, WalletAddress};
 
-use crate::{network::NetworkFile, node::NodeRecord, route::RouteRecord};
+use crate::{name::Name, network::NetworkFile, node::NodeRecord, route::RouteRecord};
 
 mod arena;
+mod name_row;
+mod name_table;
 mod node_set;
 mod route_table;
 mod row;
 mod store;
 
+pub use name_table::{NAME_GRACE_S, NameRecord, ResolveError};
 pub use route_table::{Claim, Claims, MAX_CLAIMS, Mailboxes};
 pub(crate) use store::{Advance, BlockId, Cursor, KEPT_BLOCKS, Written};
 
+use name_table::NameTable;
 use node_set::NodeSet;
 use route_table::RouteTable;
-use store::{Changes, Kind, Store};
+use store::{Changes, RowKey, Store};
 
 /// Rows taken into the table under one lock, so that look-ups never wait long.
 const ROWS_PER_LOCK: usize = 1_024;
 
-/// The synced index of nodes and routes. Clones share it.
+/// The synced index of nodes, routes and names. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Index {
     inner: Arc<Inner>,
@@ -44,6 +48,7 @@ pub struct Index {
 struct Inner {
     file: Mutex<File>,
     routes: RwLock<RouteTable>,
+    names: RwLock<NameTable>,
     nodes: ArcSwap<NodeSet>,
     synced_to: Mutex<SyncedTo>,
     generation: watch::Sender<u64>,
@@ -78,6 +83,8 @@ pub struct IndexSize {
     pub routes: usize,
     /// Bytes that the routes take.
     pub route_bytes: usize,
+    /// Names that are or were registered.
+    pub names: usize,
 }
 
 /// Why the index can't be opened, read or written.
@@ -151,6 +158,7 @@ impl Index {
                     written_here: false,
                 }),
                 routes: RwLock::default(),
+                names: RwLock::default(),
                 nodes: ArcSwap::default(),
                 synced_to: Mutex::default(),
                 generation: watch::Sender::new(0),
@@ -182,7 +190,32 @@ impl Index {
         self.inner.routes.read().claims(id, now_s)
     }
 
-    /// A number that rises with each change of a node or route.
+    /// The wallet that a name says at `now_s`, Unix seconds.
+    ///
+    /// An expired name says nothing, from the second of its expiry on.
+    ///
+    /// # Errors
+    /// [`ResolveError`] says why it says none.
+    pub fn resolve(&self, name: &Name, now_s: u64) -> Result<WalletAddress, ResolveError> {
+        self.inner.names.read().resolve(name, now_s)
+    }
+
+    /// What a wallet calls itself at `now_s`, Unix seconds, if that name says the wallet (ENSIP-3).
+    pub fn name_of(&self, wallet: &WalletAddress, now_s: u64) -> Option<Name> {
+        self.inner.names.read().called(wallet, now_s)
+    }
+
+    /// The registration of a name, expired or not; none where there never was one, or the name is below another.
+    pub fn registration(&self, name: &Name) -> Option<NameRecord> {
+        self.inner.names.read().registered(name)
+    }
+
+    /// The registered names of a wallet, expired ones too, in order; looks at every name there is.
+    pub fn names_owned_by(&self, owner: &WalletAddress) -> Vec<NameRecord> {
+        self.inner.names.read().of_owner(owner)
+    }
+
+    /// A number that rises with each change of a node, route or name.
     pub fn generation(&self) -> u64 {
         *self.inner.generation.borrow()
     }
@@ -204,6 +237,7 @@ impl Index {
             nodes: self.inner.nodes.load().len(),
             routes: routes.len(),
             route_bytes: routes.memory_bytes(),
+            names: self.inner.names.read().len(),
         }
     }
 
@@ -264,22 +298,22 @@ impl Index {
             file.data_version = data_version;
             return self.reload(file).map(|()| true);
         };
-        let nodes_changed = rows.iter().any(|(kind, ..)| *kind == Kind::Node);
+        let mut nodes = None;
         for rows in rows.chunks(ROWS_PER_LOCK) {
-            let mut table = self.inner.routes.write();
-            for (kind, wallet, row) in rows {
-                match (kind, row) {
-                    (Kind::Route, Some(row)) => table.put(*wallet, row),
-                    (Kind::Route, None) => table.remove(*wallet),
-                    (Kind::Node, _) => {}
+            let mut routes = self.inner.routes.write();
+            let mut names = self.inner.names.write();
+            for (key, row) in rows {
+                match (key, row) {
+                    (RowKey::Route(wallet), Some(row)) => routes.put(*wallet, row),
+                    (RowKey::Route(wallet), None) => routes.remove(*wallet),
+                    (RowKey::Name(node), row) => names.put(*node, row.as_deref()),
+                    (RowKey::Node(address), row) => nodes
+                        .get_or_insert_with(|| self.inner.nodes.load().to_builder())
+                        .put(*address, row.as_deref()),
                 }
             }
         }
-        if nodes_changed {
-            let mut nodes = self.inner.nodes.load().to_builder();
-            for (_, address, row) in rows.iter().filter(|(kind, ..)| *kind == Kind::Node) {
-                nodes.put(*address, row.as_deref());
-            }
+        if let Some(nodes) = nodes {
             self.inner.nodes.store(Arc::new(nodes.build()));
         }
         file.data_version = data_version;
@@ -292,15 +326,18 @@ impl Index {
     fn reload(&self, file: &mut File) -> Result<(), IndexError> {
         let mut routes = RouteTable::default();
         let mut nodes = NodeSet::default().to_builder();
+        let mut names = NameTable::default();
         let table = std::cell::RefCell::new(&mut routes);
         let (cursor, last) = file.store.everything(
             |count| **table.borrow_mut() = RouteTable::with_capacity(count),
-            |kind, key, row| match kind {
-                Kind::Node => nodes.put(key, Some(row)),
-                Kind::Route => table.borrow_mut().put(key, row),
+            |key, row| match key {
+                RowKey::Node(address) => nodes.put(address, Some(row)),
+                RowKey::Route(wallet) => table.borrow_mut().put(wallet, row),
+                RowKey::Name(node) => names.put(node, Some(row)),
             },
         )?;
         *self.inner.routes.write() = routes;
+        *self.inner.names.write() = names;
         self.inner.nodes.store(Arc::new(nodes.build()));
         file.written_here = false;
         self.followed(file, &cursor, last);
@@ -323,5 +360,7 @@ impl Index {
     }
 }
 
+#[cfg(test)]
+mod name_tests;
 #[cfg(test)]
 mod tests;

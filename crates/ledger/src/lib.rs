@@ -38,6 +38,7 @@ mod event;
 #[cfg(test)]
 mod fake_server;
 mod index;
+mod name;
 mod network;
 mod node;
 mod registrar;
@@ -50,17 +51,27 @@ mod test_data;
 pub use batch::{
     BatchError, MAX_BATCH_BYTES, MAX_BATCH_ROUTES, RouteBatch, batch_leaf, proof_holds,
 };
-pub use index::{Claim, Claims, Index, IndexError, IndexSize, MAX_CLAIMS, Mailboxes, SyncedTo};
+pub use index::{
+    Claim, Claims, Index, IndexError, IndexSize, MAX_CLAIMS, Mailboxes, NAME_GRACE_S, NameRecord,
+    ResolveError, SyncedTo,
+};
+pub use name::{
+    MAX_LABEL_BYTES, MAX_NAME_LABELS, MAX_NAME_TEXT_BYTES, MIN_LABEL_CHARS, Name, NameError,
+    TOP_LABEL,
+};
 pub use network::{
     BootstrapNode, Contracts, DEV_CHAIN_ID, DevKeys, MAX_BOOTSTRAP_NODES, MAX_CONFIRMATIONS,
     MAX_ENDPOINT_BYTES, MAX_NAME_BYTES, MAX_NETWORK_FILE_BYTES, MAX_RPC_URL_BYTES, MAX_RPC_URLS,
-    NetworkFile, NetworkFileError,
+    NameContracts, NetworkFile, NetworkFileError,
 };
 pub use node::{
     MAX_NODE_CERTIFICATE_BYTES, MAX_PROFILE_BYTES, NodeError, NodeRecord, NodeStatement,
     SignedNode, node_digest,
 };
-pub use registrar::{Deployed, DeploymentTerms, Receipt, Registrar, Revert, SubmitError, deploy};
+pub use registrar::{
+    Deployed, DeploymentTerms, NameClaim, NameTerms, Receipt, Registrar, Revert, SubmitError,
+    deploy, deploy_names,
+};
 pub use route::{
     MAX_KEY_IDS, MAX_MAILBOXES, RouteError, RouteRecord, SignedClear, SignedRoute, clear_digest,
     route_digest,

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use alloy::primitives::Address;
 use serde::{Deserialize, Serialize};
 use wallet::WalletAddress;
 
@@ -71,6 +72,38 @@ pub struct Contracts {
     pub node_registry: WalletAddress,
     /// The RouteRegistry.
     pub route_registry: WalletAddress,
+    /// The NameRegistry; none on a network without names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_registry: Option<WalletAddress>,
+}
+
+/// The contracts that a NameRegistry has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameContracts {
+    /// The NameRegistry itself.
+    pub registry: WalletAddress,
+    /// The NameResolver, its first creation.
+    pub resolver: WalletAddress,
+    /// The NameRegistrar, its second.
+    pub registrar: WalletAddress,
+    /// The ReverseRegistrar, its third.
+    pub reverse: WalletAddress,
+}
+
+impl Contracts {
+    /// Where the contracts of names are; none on a network without names.
+    pub fn names(&self) -> Option<NameContracts> {
+        let registry = self.name_registry?;
+        // A contract's address follows from its maker's and how many that has made (EIP-161).
+        let maker = Address::from(*registry.as_bytes());
+        let creation = |nonce| WalletAddress::from_bytes(maker.create(nonce).into());
+        Some(NameContracts {
+            registry,
+            resolver: creation(1),
+            registrar: creation(2),
+            reverse: creation(3),
+        })
+    }
 }
 
 /// A node that is known without the ledger.
@@ -325,6 +358,7 @@ mod tests {
             contracts: Contracts {
                 node_registry: WalletAddress::from_bytes([1; 20]),
                 route_registry: WalletAddress::from_bytes([2; 20]),
+                name_registry: None,
             },
             start_block: 0,
             confirmations: 0,

@@ -9,6 +9,7 @@ use wallet::{WalletAddress, WalletKey};
 use crate::{
     batch::{BatchError, RouteBatch},
     contracts::{NodeRegistry, RouteRegistry},
+    name::NameError,
     network::{Contracts, NetworkFile},
     node::{NodeError, SignedNode},
     route::{RouteError, RouteRecord, SignedClear, SignedRoute},
@@ -16,10 +17,12 @@ use crate::{
 };
 
 mod deployment;
+mod names;
 mod revert;
 mod submitter;
 
-pub use deployment::{Deployed, DeploymentTerms, deploy};
+pub use deployment::{Deployed, DeploymentTerms, NameTerms, deploy, deploy_names};
+pub use names::NameClaim;
 pub use revert::Revert;
 pub use submitter::Receipt;
 
@@ -80,6 +83,12 @@ pub enum SubmitError {
         /// The route's wallet.
         wallet: WalletAddress,
     },
+    /// Nobody can register the name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The network file names no NameRegistry.
+    #[error("this network has no names")]
+    NoNames,
     /// The batch has no route of this number.
     #[error("the batch has no route {0}")]
     NoSuchRoute(usize),

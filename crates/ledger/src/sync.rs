@@ -111,11 +111,7 @@ impl Syncer {
         Ok(Self {
             index,
             pool: EndpointPool::new(network).map_err(SyncError::UnusableUrl)?,
-            registries: Registries {
-                chain_id: network.chain_id,
-                node: network.contracts.node_registry,
-                route: network.contracts.route_registry,
-            },
+            registries: Registries::of(network),
             start_block: network.start_block,
             confirmations: network.confirmations,
             poll_interval: if network.chain_id == DEV_CHAIN_ID {

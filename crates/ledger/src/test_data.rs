@@ -59,6 +59,7 @@ pub(crate) fn network() -> NetworkFile {
         contracts: Contracts {
             node_registry: NODE_REGISTRY,
             route_registry: ROUTE_REGISTRY,
+            name_registry: None,
         },
         start_block: 0,
         confirmations: 0,

@@ -82,6 +82,7 @@ async fn world_with(account: u32, block_time: BlockTime) -> World {
         contracts: Contracts {
             node_registry: WalletAddress::from_bytes([0; 20]),
             route_registry: WalletAddress::from_bytes([0; 20]),
+            name_registry: None,
         },
         start_block: 0,
         confirmations: 0,

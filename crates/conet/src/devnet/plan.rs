@@ -210,6 +210,7 @@ impl Plan {
             contracts: Contracts {
                 node_registry: zero,
                 route_registry: zero,
+                name_registry: None,
             },
             block: 0,
         };

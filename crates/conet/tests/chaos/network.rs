@@ -179,6 +179,7 @@ impl Network {
             contracts: Contracts {
                 node_registry: nowhere,
                 route_registry: nowhere,
+                name_registry: None,
             },
             start_block: 0,
             confirmations: 0,

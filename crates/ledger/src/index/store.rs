@@ -8,6 +8,7 @@
 //! | `cursor` | one row: how far the chain has been read; `revision` rises with each write |
 //! | `checkpoints` | block hashes, newest 256 blocks and the first block read |
 //! | `nodes`, `routes` | rows as in [`super::row`] |
+//! | `names` | rows as in [`super::name_row`] |
 //! | `undo` | for blocks above `cursor.undo_floor`: what each write replaced |
 //! | `changes` | the newest keys written, numbered: what a process reads to catch up with another |
 //!
@@ -22,12 +23,13 @@ use rusqlite::{
 use wallet::WalletAddress;
 
 use super::IndexError;
-use crate::{event::Positioned, network::NetworkFile};
+use crate::{event::Positioned, name::NameNode, network::NetworkFile};
 
 mod rows;
 
 use rows::{
-    apply, check_network, last_change, put, read_cursor, read_row, trim_changes, write_cursor,
+    apply, check_network, empty_earlier_format, last_change, put, read_cursor, read_row,
+    trim_changes, write_cursor,
 };
 
 /// Blocks below the head whose changes can be undone; a deeper reorganisation rebuilds the index.
@@ -41,7 +43,10 @@ const OPEN_ATTEMPTS: u32 = 5;
 /// Keys of changes read at once.
 const CHANGES_PER_PAGE: i64 = 4_096;
 
-const FORMAT_VERSION: i64 = 1;
+const FORMAT_VERSION: i64 = 2;
+
+/// The tables of rows, each at the number of its kind.
+const TABLES: [&str; 3] = ["nodes", "routes", "names"];
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (
@@ -50,6 +55,7 @@ CREATE TABLE IF NOT EXISTS meta (
     chain_id INTEGER NOT NULL,
     node_registry BLOB NOT NULL,
     route_registry BLOB NOT NULL,
+    name_registry BLOB,
     start_block INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS cursor (
@@ -65,6 +71,7 @@ INSERT OR IGNORE INTO cursor VALUES (1, 0, NULL, NULL, 0, 0, 0);
 CREATE TABLE IF NOT EXISTS checkpoints (block INTEGER PRIMARY KEY, hash BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS nodes (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS routes (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS names (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS undo (
     id INTEGER PRIMARY KEY,
     block INTEGER NOT NULL,
@@ -127,17 +134,19 @@ pub(crate) enum Written {
     Conflict,
 }
 
+/// Which row: its table and its key there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Node,
-    Route,
+pub(super) enum RowKey {
+    Node(WalletAddress),
+    Route(WalletAddress),
+    Name(NameNode),
 }
 
 /// What has changed since a process last read.
 #[derive(Debug)]
 pub(super) enum Changes {
     /// These rows; none for a row that is gone.
-    Rows(Vec<(Kind, WalletAddress, Option<Vec<u8>>)>),
+    Rows(Vec<(RowKey, Option<Vec<u8>>)>),
     /// Too much, or everything: read all rows.
     Everything,
 }
@@ -182,6 +191,7 @@ impl Store {
         let tx = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(open_error)?;
+        empty_earlier_format(&tx).map_err(open_error)?;
         tx.execute_batch(SCHEMA).map_err(open_error)?;
         check_network(&tx, network)?;
         tx.commit()?;
@@ -291,10 +301,9 @@ impl Store {
             let Some((id, kind, key, old)) = next else {
                 break;
             };
-            let key: [u8; 20] = key;
+            let key: Vec<u8> = key;
             let old: Option<Vec<u8>> = old;
-            let kind = Kind::from_number(kind)?;
-            put(&tx, kind, WalletAddress::from_bytes(key), old.as_deref())?;
+            put(&tx, RowKey::read(kind, &key)?, old.as_deref())?;
             last_id = id;
         }
         tx.execute("DELETE FROM undo WHERE block > ?", [to.number])?;
@@ -315,7 +324,7 @@ impl Store {
             return Ok(Written::Conflict);
         }
         tx.execute_batch(
-            "DELETE FROM nodes; DELETE FROM routes; DELETE FROM undo; DELETE FROM checkpoints; DELETE FROM changes;",
+            "DELETE FROM nodes; DELETE FROM routes; DELETE FROM names; DELETE FROM undo; DELETE FROM checkpoints; DELETE FROM changes;",
         )?;
         // Leaves a gap in the numbers, by which every process sees that it has to read anew.
         tx.execute(
@@ -360,36 +369,35 @@ impl Store {
             )?;
             let mut keys = keys.query([from, to])?;
             while let Some(key) = keys.next()? {
-                let kind = Kind::from_number(key.get(0)?)?;
-                let key = WalletAddress::from_bytes(key.get(1)?);
-                rows.push((kind, key, read_row(&tx, kind, key)?));
+                let key = RowKey::read(key.get(0)?, &key.get::<_, Vec<u8>>(1)?)?;
+                rows.push((key, read_row(&tx, &key)?));
             }
             from = to;
         }
         Ok((cursor, last, Changes::Rows(rows)))
     }
 
-    /// Hands every row of both tables to `visit`, in one view of the file; returns the cursor and the
+    /// Hands every row of the tables to `visit`, in one view of the file; returns the cursor and the
     /// number of the last change. `begin` gets the number of routes first.
     pub(super) fn everything(
         &mut self,
         begin: impl FnOnce(usize),
-        mut visit: impl FnMut(Kind, WalletAddress, &[u8]),
+        mut visit: impl FnMut(RowKey, &[u8]),
     ) -> Result<(Cursor, i64), IndexError> {
         let tx = self.connection.transaction()?;
         let cursor = read_cursor(&tx)?;
         let last = last_change(&tx)?;
         begin(tx.query_row("SELECT count(*) FROM routes", [], |row| row.get(0))?);
-        for kind in [Kind::Node, Kind::Route] {
-            let mut statement = tx.prepare(match kind {
-                Kind::Node => "SELECT key, value FROM nodes",
-                Kind::Route => "SELECT key, value FROM routes",
-            })?;
+        for (kind, table) in TABLES.iter().enumerate() {
+            let kind = kind as i64;
+            let mut statement = tx.prepare(&format!("SELECT key, value FROM {table}"))?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let value = row.get_ref(1)?.as_blob();
                 let value = value.map_err(|_| IndexError::Corrupt("a row is no blob"))?;
-                visit(kind, WalletAddress::from_bytes(row.get(0)?), value);
+                let key = row.get_ref(0)?.as_blob();
+                let key = key.map_err(|_| IndexError::Corrupt("a key is no blob"))?;
+                visit(RowKey::read(kind, key)?, value);
             }
         }
         Ok((cursor, last))
@@ -400,19 +408,35 @@ impl Store {
     }
 }
 
-impl Kind {
-    const fn number(self) -> i64 {
+impl RowKey {
+    /// The number of its table, by which undo and changes know it.
+    const fn kind(&self) -> i64 {
         match self {
-            Self::Node => 0,
-            Self::Route => 1,
+            Self::Node(_) => 0,
+            Self::Route(_) => 1,
+            Self::Name(_) => 2,
         }
     }
 
-    const fn from_number(number: i64) -> Result<Self, IndexError> {
-        match number {
-            0 => Ok(Self::Node),
-            1 => Ok(Self::Route),
-            _ => Err(IndexError::Corrupt("a change of an unknown kind")),
+    const fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Node(wallet) | Self::Route(wallet) => wallet.as_bytes(),
+            Self::Name(node) => node.as_bytes(),
         }
+    }
+
+    fn read(kind: i64, bytes: &[u8]) -> Result<Self, IndexError> {
+        let wallet = || bytes.try_into().map(WalletAddress::from_bytes).ok();
+        let key = match kind {
+            0 => wallet().map(Self::Node),
+            1 => wallet().map(Self::Route),
+            2 => bytes
+                .try_into()
+                .map(NameNode::from_bytes)
+                .ok()
+                .map(Self::Name),
+            _ => None,
+        };
+        key.ok_or(IndexError::Corrupt("a key of an unknown kind"))
     }
 }

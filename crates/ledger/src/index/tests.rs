@@ -277,6 +277,8 @@ impl Model {
                         *known = (*sequence, false);
                     }
                 }
+                // They have a test of their own.
+                LedgerEvent::Name { .. } => {}
             }
         }
         (nodes, routes)

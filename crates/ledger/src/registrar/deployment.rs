@@ -9,12 +9,14 @@ use wallet::{WalletAddress, WalletKey};
 
 use super::{SubmitError, submitter::Submitter};
 use crate::{
-    contracts::{NodeRegistry, RouteRegistry},
+    contracts::{NameRegistry, NodeRegistry, RouteRegistry},
     network::{Contracts, NetworkFile},
 };
 
 const NODE_REGISTRY: &str = include_str!("../../../../contracts/artifacts/NodeRegistry.json");
 const ROUTE_REGISTRY: &str = include_str!("../../../../contracts/artifacts/RouteRegistry.json");
+
+const NAME_REGISTRY: &str = include_str!("../../../../contracts/artifacts/NameRegistry.json");
 
 /// What a network's contracts are made with; can't be changed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +60,41 @@ pub async fn deploy(
         contracts: Contracts {
             node_registry,
             route_registry,
+            name_registry: None,
         },
         block,
     })
+}
+
+/// What a network's names cost and how fast they are had; can't be changed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NameTerms {
+    /// Price of a year of a name of 5 characters or more, wei, above zero; with 4 characters 8 times, with 3 64 times.
+    pub price_per_year_wei: u128,
+    /// Seconds that a commitment must have aged, above zero: as long as it takes to be sure that it is in a block.
+    pub min_commitment_age_s: u64,
+    /// Seconds after which a commitment can't be used any more, at most 7 days.
+    pub max_commitment_age_s: u64,
+}
+
+/// Puts the contracts of names on the chain of `network`, in one transaction that `payer` pays, and returns where the
+/// NameRegistry is; its file's start block must not be later.
+///
+/// # Errors
+/// [`SubmitError`].
+pub async fn deploy_names(
+    network: &NetworkFile,
+    payer: &WalletKey,
+    terms: &NameTerms,
+) -> Result<WalletAddress, SubmitError> {
+    let submitter = Submitter::new(network, payer)?;
+    let arguments = NameRegistry::constructorCall {
+        pricePerYear: U256::from(terms.price_per_year_wei),
+        minCommitmentAge: terms.min_commitment_age_s,
+        maxCommitmentAge: terms.max_commitment_age_s,
+    };
+    let (registry, _) = create(&submitter, NAME_REGISTRY, arguments).await?;
+    Ok(registry)
 }
 
 async fn create(
@@ -95,7 +129,15 @@ mod tests {
     };
 
     use super::*;
-    use crate::contracts::{NodeRegistry as Node, RouteRegistry as Route};
+    use crate::contracts::{
+        NameRegistrar as Registrar, NameRegistry as Name, NameResolver as Resolver,
+        NodeRegistry as Node, ReverseRegistrar as Reverse, RouteRegistry as Route,
+    };
+
+    const NAME_REGISTRAR: &str = include_str!("../../../../contracts/artifacts/NameRegistrar.json");
+    const NAME_RESOLVER: &str = include_str!("../../../../contracts/artifacts/NameResolver.json");
+    const REVERSE_REGISTRAR: &str =
+        include_str!("../../../../contracts/artifacts/ReverseRegistrar.json");
 
     fn committed(artifact: &str) -> JsonAbi {
         #[derive(Deserialize)]
@@ -140,11 +182,35 @@ mod tests {
                 Route::RouteBatchSubmitted::SIGNATURE_HASH,
             ],
         );
+        assert_same::<Name::NameRegistryCalls, Name::NameRegistryErrors>(
+            &committed(NAME_REGISTRY),
+            &[
+                Name::NewOwner::SIGNATURE_HASH,
+                Name::Transfer::SIGNATURE_HASH,
+                Name::NewResolver::SIGNATURE_HASH,
+                Name::NewExpiry::SIGNATURE_HASH,
+            ],
+        );
+        assert_same::<Registrar::NameRegistrarCalls, Registrar::NameRegistrarErrors>(
+            &committed(NAME_REGISTRAR),
+            &[Registrar::NameRegistered::SIGNATURE_HASH],
+        );
+        assert_same::<Resolver::NameResolverCalls, Resolver::NameResolverErrors>(
+            &committed(NAME_RESOLVER),
+            &[
+                Resolver::AddrChanged::SIGNATURE_HASH,
+                Resolver::NameChanged::SIGNATURE_HASH,
+            ],
+        );
+        assert_same::<Reverse::ReverseRegistrarCalls, Reverse::ReverseRegistrarErrors>(
+            &committed(REVERSE_REGISTRAR),
+            &[],
+        );
     }
 
     #[test]
     fn artifacts_hold_bytecode() {
-        for artifact in [NODE_REGISTRY, ROUTE_REGISTRY] {
+        for artifact in [NODE_REGISTRY, ROUTE_REGISTRY, NAME_REGISTRY] {
             let artifact: Artifact = serde_json::from_str(artifact).unwrap();
             assert!(artifact.bytecode.len() > 1_000);
         }

@@ -7,6 +7,7 @@ use alloy::{
 use wallet::WalletAddress;
 
 use crate::contracts::{
+    NameRegistrar::NameRegistrarErrors as Registrar, NameRegistry::NameRegistryErrors as Names,
     NodeRegistry::NodeRegistryErrors as Node, RouteRegistry::RouteRegistryErrors as Route,
 };
 
@@ -89,6 +90,47 @@ pub enum Revert {
     /// No batch with this root was announced.
     #[error("no batch with this root was announced")]
     UnknownBatchRoot,
+    /// The name is somebody's, if only in its days of grace.
+    #[error("the name is somebody's already")]
+    NameUnavailable,
+    /// The name is nobody's, so there is nothing to prolong.
+    #[error("nobody has the name: register it")]
+    NameNotRegistered,
+    /// The registration is over, and in the days of grace only its holder may prolong it.
+    #[error("the registration is over: only its former owner can prolong it now")]
+    NotHolder,
+    /// The wallet does not own the name, or its registration is over.
+    #[error("wallet {caller} does not own the name, or its registration is over")]
+    NotNameOwner {
+        /// The paying wallet.
+        caller: WalletAddress,
+    },
+    /// The registration would be shorter than 28 days or last for more than 10 years from now.
+    #[error("a registration lasts 28 days at least and ends within 10 years from now")]
+    InvalidDuration,
+    /// The claim was not committed to.
+    #[error("the claim to the name was not committed to")]
+    UnknownCommitment,
+    /// The same claim was committed to already.
+    #[error("the claim to the name is committed to already")]
+    CommitmentPending,
+    /// The commitment must age.
+    #[error("the commitment can be used from {usable_s} (Unix seconds) on")]
+    CommitmentTooNew {
+        /// Unix second from which it can be used.
+        usable_s: u64,
+    },
+    /// The commitment was left for too long.
+    #[error("the commitment is too old: begin again")]
+    CommitmentTooOld,
+    /// Too little was paid for the name.
+    #[error("{sent_wei} wei are below the name's price, {price_wei} wei")]
+    InsufficientPayment {
+        /// Wei sent.
+        sent_wei: u128,
+        /// The price, wei.
+        price_wei: u128,
+    },
     /// Another error of the contracts.
     #[error("{name}")]
     Other {
@@ -114,6 +156,19 @@ impl Revert {
         }
         if let Ok(error) = Route::abi_decode_validate(data) {
             return Self::of_route_registry(error);
+        }
+        if let Ok(error) = Registrar::abi_decode_validate(data) {
+            return Self::of_name_registrar(error);
+        }
+        if let Ok(error) = Names::abi_decode_validate(data) {
+            return match error {
+                Names::NotNodeOwner(it) => Self::NotNameOwner {
+                    caller: wallet(it.caller),
+                },
+                other => Self::Other {
+                    name: bounded(&format!("{other:?}")),
+                },
+            };
         }
         if let Ok(words) = Words::abi_decode_validate(data) {
             return Self::Said(bounded(&words.reason));
@@ -151,6 +206,28 @@ impl Revert {
             },
             Node::InvalidNodeSignature(it) => Self::InvalidSignature {
                 wallet: wallet(it.node),
+            },
+            other => Self::Other {
+                name: bounded(&format!("{other:?}")),
+            },
+        }
+    }
+
+    fn of_name_registrar(error: Registrar) -> Self {
+        match error {
+            Registrar::NameUnavailable(_) => Self::NameUnavailable,
+            Registrar::NameNotRegistered(_) => Self::NameNotRegistered,
+            Registrar::NotHolder(_) => Self::NotHolder,
+            Registrar::InvalidDuration(_) => Self::InvalidDuration,
+            Registrar::UnknownCommitment(_) => Self::UnknownCommitment,
+            Registrar::CommitmentPending(_) => Self::CommitmentPending,
+            Registrar::CommitmentTooNew(it) => Self::CommitmentTooNew {
+                usable_s: it.usableFrom.saturating_to(),
+            },
+            Registrar::CommitmentTooOld(_) => Self::CommitmentTooOld,
+            Registrar::InsufficientPayment(it) => Self::InsufficientPayment {
+                sent_wei: it.sent.saturating_to(),
+                price_wei: it.price.saturating_to(),
             },
             other => Self::Other {
                 name: bounded(&format!("{other:?}")),

@@ -103,10 +103,7 @@ impl Syncer {
     fn filter(&self, from: u64, to: u64) -> Filter {
         let contract = |address: WalletAddress| Address::from(*address.as_bytes());
         Filter::new()
-            .address(vec![
-                contract(self.registries.node),
-                contract(self.registries.route),
-            ])
+            .address(self.registries.emitters().map(contract).collect::<Vec<_>>())
             .event_signature(event::topics())
             .from_block(from)
             .to_block(to)

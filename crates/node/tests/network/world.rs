@@ -107,10 +107,12 @@ impl World {
         let Contracts {
             node_registry,
             route_registry,
+            ..
         } = deployed.contracts;
         network.contracts = Contracts {
             node_registry,
             route_registry,
+            name_registry: None,
         };
         network.start_block = deployed.block;
 

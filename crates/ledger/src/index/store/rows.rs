@@ -1,24 +1,50 @@
 //! Single rows of the store: reading, writing, and applying an event to them.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use wallet::WalletAddress;
 
-use super::{BlockId, Cursor, FORMAT_VERSION, IndexError, KEPT_CHANGES, Kind};
+use super::{BlockId, Cursor, FORMAT_VERSION, IndexError, KEPT_CHANGES, RowKey};
 use crate::{
-    event::{LedgerEvent, Positioned},
-    index::row::{self, NodeRow, RouteRow},
+    event::{LedgerEvent, NameChange, Positioned},
+    index::{
+        name_row::NameRow,
+        row::{self, NodeRow, RouteRow},
+    },
+    name::NameNode,
     network::NetworkFile,
 };
+
+/// Empties a file of an earlier format: what was in it is read from the chain again.
+pub(super) fn empty_earlier_format(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let is_new: bool = tx.query_row(
+        "SELECT count(*) = 0 FROM sqlite_master WHERE name = 'meta'",
+        [],
+        |row| row.get(0),
+    )?;
+    if is_new {
+        return Ok(());
+    }
+    let format: Option<i64> = tx
+        .query_row("SELECT format FROM meta", [], |row| row.get(0))
+        .optional()?;
+    if format.is_some_and(|format| format < FORMAT_VERSION) {
+        tx.execute_batch(
+            "DROP TABLE meta; DROP TABLE cursor; DROP TABLE checkpoints; DROP TABLE nodes; DROP TABLE routes;
+             DROP TABLE IF EXISTS names; DROP TABLE undo; DROP TABLE changes;",
+        )?;
+    }
+    Ok(())
+}
 
 /// Writes the network into a new file, or checks that the file is of this network.
 pub(super) fn check_network(tx: &Transaction<'_>, network: &NetworkFile) -> Result<(), IndexError> {
     tx.execute(
-        "INSERT OR IGNORE INTO meta VALUES (1, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO meta VALUES (1, ?, ?, ?, ?, ?, ?)",
         params![
             FORMAT_VERSION,
             network.chain_id,
             network.contracts.node_registry.as_bytes(),
             network.contracts.route_registry.as_bytes(),
+            network.contracts.name_registry.map(|it| *it.as_bytes()),
             network.start_block,
         ],
     )?;
@@ -27,6 +53,8 @@ pub(super) fn check_network(tx: &Transaction<'_>, network: &NetworkFile) -> Resu
         let same = row.get::<_, u64>("chain_id")? == network.chain_id
             && row.get::<_, [u8; 20]>("node_registry")? == *contracts.node_registry.as_bytes()
             && row.get::<_, [u8; 20]>("route_registry")? == *contracts.route_registry.as_bytes()
+            && row.get::<_, Option<[u8; 20]>>("name_registry")?
+                == contracts.name_registry.map(|it| *it.as_bytes())
             && row.get::<_, u64>("start_block")? == network.start_block;
         Ok((row.get::<_, i64>("format")?, same))
     })?;
@@ -78,14 +106,15 @@ pub(super) fn apply(
     undoable: bool,
 ) -> Result<(), IndexError> {
     let position = row::age(event.block, event.log_index);
-    let (kind, key) = match &event.event {
+    let key = match &event.event {
         LedgerEvent::NodeRegistered { node, .. }
         | LedgerEvent::NodeUpdated { node, .. }
-        | LedgerEvent::NodeLeft { node } => (Kind::Node, *node),
-        LedgerEvent::RouteSet(route) => (Kind::Route, route.wallet),
-        LedgerEvent::RouteCleared { wallet, .. } => (Kind::Route, *wallet),
+        | LedgerEvent::NodeLeft { node } => RowKey::Node(*node),
+        LedgerEvent::RouteSet(route) => RowKey::Route(route.wallet),
+        LedgerEvent::RouteCleared { wallet, .. } => RowKey::Route(*wallet),
+        LedgerEvent::Name { node, .. } => RowKey::Name(*node),
     };
-    let old = read_row(tx, kind, key)?;
+    let old = read_row(tx, &key)?;
     let old_route = old.as_deref().and_then(RouteRow::read);
     let is_stale = |sequence| old_route.is_some_and(|old| old.sequence >= sequence);
     let new = match &event.event {
@@ -112,54 +141,86 @@ pub(super) fn apply(
         LedgerEvent::RouteSet(route) => Some(row::write_route(route, old_route.as_ref(), position)),
         LedgerEvent::RouteCleared { sequence, .. } if is_stale(*sequence) => return Ok(()),
         LedgerEvent::RouteCleared { sequence, .. } => Some(row::write_cleared(*sequence)),
+        LedgerEvent::Name { change, .. } => {
+            let row = old.as_deref().and_then(NameRow::read).unwrap_or_default();
+            Some(changed(tx, row, change)?.write())
+        }
     };
     if new == old {
         return Ok(());
     }
     if undoable {
         tx.prepare_cached("INSERT INTO undo (block, kind, key, old) VALUES (?, ?, ?, ?)")?
-            .execute(params![event.block, kind.number(), key.as_bytes(), old])?;
+            .execute(params![event.block, key.kind(), key.bytes(), old])?;
     }
-    put(tx, kind, key, new.as_deref())
+    put(tx, key, new.as_deref())
+}
+
+/// A name's row after a change.
+fn changed(
+    tx: &Transaction<'_>,
+    mut row: NameRow,
+    change: &NameChange,
+) -> Result<NameRow, IndexError> {
+    match change {
+        NameChange::Given { parent, owner } => {
+            return Ok(row.given(*owner, *parent, generation(tx, *parent)?));
+        }
+        NameChange::Owner(owner) => row.owner = *owner,
+        NameChange::ResolverKnown(known) => row.resolver_known = *known,
+        NameChange::Expiry(expiry_s) => row.expiry_s = *expiry_s,
+        NameChange::Wallet(wallet) => row.wallet = *wallet,
+        NameChange::Label(label) => row.label.clone_from(label),
+        NameChange::Called(called) => row.called.clone_from(called),
+    }
+    Ok(row)
+}
+
+/// The generation of a node, 0 for one that nobody was given.
+fn generation(tx: &Transaction<'_>, node: NameNode) -> Result<u32, IndexError> {
+    let row = read_row(tx, &RowKey::Name(node))?;
+    let row = row.as_deref().and_then(NameRow::read);
+    Ok(row.map_or(0, |row| row.generation))
 }
 
 pub(super) fn read_row(
     connection: &Connection,
-    kind: Kind,
-    key: WalletAddress,
+    key: &RowKey,
 ) -> Result<Option<Vec<u8>>, IndexError> {
-    let mut statement = connection.prepare_cached(match kind {
-        Kind::Node => "SELECT value FROM nodes WHERE key = ?",
-        Kind::Route => "SELECT value FROM routes WHERE key = ?",
+    let mut statement = connection.prepare_cached(match key {
+        RowKey::Node(_) => "SELECT value FROM nodes WHERE key = ?",
+        RowKey::Route(_) => "SELECT value FROM routes WHERE key = ?",
+        RowKey::Name(_) => "SELECT value FROM names WHERE key = ?",
     })?;
     Ok(statement
-        .query_row([key.as_bytes()], |row| row.get(0))
+        .query_row([key.bytes()], |row| row.get(0))
         .optional()?)
 }
 
 pub(super) fn put(
     tx: &Transaction<'_>,
-    kind: Kind,
-    key: WalletAddress,
+    key: RowKey,
     value: Option<&[u8]>,
 ) -> Result<(), IndexError> {
-    let key = key.as_bytes();
+    let bytes = key.bytes();
     match value {
         Some(value) => tx
-            .prepare_cached(match kind {
-                Kind::Node => "INSERT OR REPLACE INTO nodes VALUES (?, ?)",
-                Kind::Route => "INSERT OR REPLACE INTO routes VALUES (?, ?)",
+            .prepare_cached(match key {
+                RowKey::Node(_) => "INSERT OR REPLACE INTO nodes VALUES (?, ?)",
+                RowKey::Route(_) => "INSERT OR REPLACE INTO routes VALUES (?, ?)",
+                RowKey::Name(_) => "INSERT OR REPLACE INTO names VALUES (?, ?)",
             })?
-            .execute(params![key, value])?,
+            .execute(params![bytes, value])?,
         None => tx
-            .prepare_cached(match kind {
-                Kind::Node => "DELETE FROM nodes WHERE key = ?",
-                Kind::Route => "DELETE FROM routes WHERE key = ?",
+            .prepare_cached(match key {
+                RowKey::Node(_) => "DELETE FROM nodes WHERE key = ?",
+                RowKey::Route(_) => "DELETE FROM routes WHERE key = ?",
+                RowKey::Name(_) => "DELETE FROM names WHERE key = ?",
             })?
-            .execute(params![key])?,
+            .execute(params![bytes])?,
     };
     tx.prepare_cached("INSERT INTO changes (kind, key) VALUES (?, ?)")?
-        .execute(params![kind.number(), key])?;
+        .execute(params![key.kind(), bytes])?;
     Ok(())
 }
 
