@@ -7,10 +7,12 @@ const assert = require("node:assert/strict");
 const { bendings, floorGas } = require("./bending.js");
 const { Coverage } = require("./coverage.js");
 const { LocalChain } = require("./local_chain.js");
+const viem = require("viem");
+const { MONTH_S, NAME_ACTIONS, NAME_PRICE, commitmentOf, nameViews } = require("./name_actions.js");
 const { DAY_S, MIN_STAKE, NODE_ACTIONS, nodeViews } = require("./node_actions.js");
 const { ACCOUNTS, CHAIN_ID, OtherVm } = require("./other_vm.js");
 const { Random } = require("./random.js");
-const { NODES, ROUTES, deployment } = require("./registries.js");
+const { NAMES, NAME_REGISTRAR, NODES, ROUTES, below, creationsOf, deployment, encode, nameHash } = require("./registries.js");
 const { ROUTE_ACTIONS, routeViews } = require("./route_actions.js");
 const { World } = require("./world.js");
 
@@ -39,8 +41,18 @@ const WEIGHTS = [
   [8, "applyFromBatch"],
   [3, "replay"],
   [2, "deployRouteRegistry"],
+  [9, "commitToName"],
+  [10, "registerName"],
+  [5, "renewName"],
+  [9, "changeNode"],
+  [6, "setRecords"],
+  [4, "nameAccount"],
+  [2, "deployNameRegistry"],
 ];
-const ACTIONS = { ...NODE_ACTIONS, ...ROUTE_ACTIONS };
+const ACTIONS = { ...NODE_ACTIONS, ...ROUTE_ACTIONS, ...NAME_ACTIONS };
+const VIEWS = [nodeViews, routeViews, nameViews];
+/** The most labels of a name. */
+const MAX_LABELS = 16;
 
 /**
  * Deploys a contract that passes its calldata after the first word on to the address in that word, with the value
@@ -57,6 +69,8 @@ const REFUSER = [
   "6024573d5ffd", // reverts with it if the call did
   "5b3d5ff3", // or returns it
 ].join("");
+
+const REGISTRY_SECRET = `0x${"11".repeat(32)}`;
 
 /** Both chains side by side; everything goes to both and must come back the same from both. */
 class Pair {
@@ -112,6 +126,31 @@ async function furnish(pair, world) {
     world.routeRegistries.push({ address: await make(deployment(ROUTES, [nodes])), nodes });
     world.refusers.push(await make(REFUSER));
   }
+  // In one a commitment lasts for as long as the test, in the other it is soon too old.
+  for (const greatest of [604_800n, 3n]) {
+    world.names.push(creationsOf(await make(deployment(NAMES, [NAME_PRICE, 1n, greatest]))));
+  }
+  await goDeep(pair, world);
+}
+
+/** Makes names below names for as far as it goes. */
+async function goDeep(pair, world) {
+  const { registry, registrar } = world.names[0];
+  const [from] = ACCOUNTS;
+  const act = async (to, data, value = 0n) => {
+    const { status } = await pair.send({ from, to, data, value });
+    assert.equal(status, 1, "names below names");
+  };
+  const claim = { label: "deep", owner: from.address, duration: MONTH_S, target: from.address, secret: REGISTRY_SECRET };
+  await act(registrar, encode(NAME_REGISTRAR, "commit", [commitmentOf(registrar, claim)]));
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  await act(registrar, encode(NAME_REGISTRAR, "register", [claim]), 10n * NAME_PRICE);
+  let node = nameHash("deep.conet");
+  for (let labels = 2; labels < MAX_LABELS; labels += 1) {
+    await act(registry, encode(NAMES, "setSubnodeOwner", [node, viem.keccak256(viem.toHex("a")), from.address]));
+    node = below(node, "a");
+  }
+  world.deepest = node;
 }
 
 /** Makes the next transaction and what is looked at after it. */
@@ -132,7 +171,7 @@ async function step(pair, world, random, coverage) {
     coverage.note(bending ? "bent" : name, done, tried);
     world.header = pair.header;
     for (let i = 0; i < VIEWS_PER_TRANSACTION; i += 1) {
-      const view = await (random.chance(50) ? nodeViews : routeViews)(world, random);
+      const view = await random.pick(VIEWS)(world, random);
       const read = await pair.call({ from: world.stranger.address, value: 0n, gas: GAS_LIMIT, ...view });
       coverage.note("view", { status: read.end === "returned" ? 1 : 0, logs: [], ...read });
     }

@@ -3,17 +3,20 @@
 
 const fs = require("node:fs");
 const path = require("node:path");
+const viem = require("viem");
 const { ACCOUNTS, CHAIN_ID, OtherVm } = require("./other_vm.js");
 const { Random } = require("./random.js");
 const registries = require("./registries.js");
 
 const { NODES, ROUTES, deployment, encode, encodeBatch, leaf, signClear, signNode, signRoute, tree } = registries;
+const { NAMES, NAME_REGISTRAR, NAME_RESOLVER, REVERSE, creationsOf, nameHash } = registries;
 
 const FILE = path.join(__dirname, "..", "gas.md");
 const START_S = 1_800_000_000;
 const YEAR_S = 31_536_000;
 const BLOCK_S = 12;
 const STAKE = 10n ** 18n;
+const NAME_PRICE = 10n ** 16n;
 const GAS_LIMIT = 16_000_000n;
 const FEE = 10n ** 9n;
 /** A v6 certificate with a post-quantum subkey. */
@@ -143,6 +146,45 @@ async function batchOperations(scenario, registry) {
   }
 }
 
+async function nameOperations(scenario, { registry, registrar, resolver, reverse }) {
+  const [, , , , owner, other] = ACCOUNTS;
+  const act = (label, contract, to, name, args, value) =>
+    scenario.operation(label, owner, to, encode(contract, name, args), value);
+  const claim = {
+    label: "shopping",
+    owner: owner.address,
+    duration: BigInt(YEAR_S),
+    target: owner.address,
+    secret: scenario.route(owner, 1).fingerprint,
+  };
+  const commitment = viem.keccak256(
+    viem.encodeAbiParameters(
+      ["uint256", "address", "bytes32", "address", "uint64", "address", "bytes32"].map((type) => ({ type })),
+      [
+        BigInt(CHAIN_ID),
+        registrar,
+        viem.keccak256(viem.toHex(claim.label)),
+        claim.owner,
+        claim.duration,
+        claim.target,
+        claim.secret,
+      ],
+    ),
+  );
+  await act("commit", NAME_REGISTRAR, registrar, "commit", [commitment]);
+  scenario.later(60);
+  await act("register a name, 8 characters, saying a wallet", NAME_REGISTRAR, registrar, "register", [claim], NAME_PRICE);
+  await act("renew", NAME_REGISTRAR, registrar, "renew", [claim.label, BigInt(YEAR_S)], NAME_PRICE);
+  const node = nameHash("shopping.conet");
+  await act("setText, 3 and 19 bytes", NAME_RESOLVER, resolver, "setText", [node, "url", "http://shop.conet/a"]);
+  await act("setAddr, changed", NAME_RESOLVER, resolver, "setAddr", [node, other.address]);
+  const pay = viem.keccak256(viem.toHex("pay"));
+  await act("setSubnodeRecord, first", NAMES, registry, "setSubnodeRecord", [node, pay, other.address, resolver, 0n]);
+  await act("setName, first", REVERSE, reverse, "setName", ["shopping.conet"]);
+  await act("setName, changed", REVERSE, reverse, "setName", ["shopping.conet"]);
+  await act("setOwner of a name", NAMES, registry, "setOwner", [node, other.address]);
+}
+
 async function measured() {
   const scenario = await Scenario.start();
   const [deployer] = ACCOUNTS;
@@ -153,6 +195,8 @@ async function measured() {
   await nodeOperations(scenario, nodes);
   await routeOperations(scenario, routes);
   await batchOperations(scenario, routes);
+  const names = await make("NameRegistry, which deploys the three others", NAMES, [NAME_PRICE, 60n, 86_400n]);
+  await nameOperations(scenario, creationsOf(names));
   return scenario.rows;
 }
 

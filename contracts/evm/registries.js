@@ -1,5 +1,5 @@
 "use strict";
-// Both registries as their committed artifacts have them, and what their wallets sign.
+// The contracts as their committed artifacts have them, and what their wallets sign.
 
 const fs = require("node:fs");
 const path = require("node:path");
@@ -10,6 +10,10 @@ const artifact = (name) =>
   JSON.parse(fs.readFileSync(path.join(__dirname, "..", "artifacts", `${name}.json`), "utf8"));
 const NODES = artifact("NodeRegistry");
 const ROUTES = artifact("RouteRegistry");
+const NAMES = artifact("NameRegistry");
+const NAME_REGISTRAR = artifact("NameRegistrar");
+const NAME_RESOLVER = artifact("NameResolver");
+const REVERSE = artifact("ReverseRegistrar");
 
 /** The signed types, as the interfaces write them down. */
 const NODE_TYPE =
@@ -78,4 +82,34 @@ const decode = (contract, functionName, data) => viem.decodeFunctionResult({ abi
 const deployment = (contract, args) =>
   viem.encodeDeployData({ abi: contract.abi, bytecode: contract.bytecode, args });
 
-module.exports = { NODES, ROUTES, decode, deployment, encode, encodeBatch, leaf, signClear, signNode, signRoute, tree };
+/** Where the contracts are that a NameRegistry has made. */
+const creationsOf = (registry) => {
+  const creation = (nonce) => viem.getContractAddress({ from: registry, nonce }).toLowerCase();
+  return { registry, resolver: creation(1n), registrar: creation(2n), reverse: creation(3n) };
+};
+
+const below = (node, label) => viem.keccak256(viem.concat([node, viem.keccak256(viem.toHex(label))]));
+const ROOT = `0x${"00".repeat(32)}`;
+/** The name hash of EIP-137. */
+const nameHash = (name) => name.split(".").reduceRight((node, label) => below(node, label), ROOT);
+
+module.exports = {
+  NAMES,
+  NAME_REGISTRAR,
+  NAME_RESOLVER,
+  NODES,
+  REVERSE,
+  ROUTES,
+  below,
+  creationsOf,
+  decode,
+  deployment,
+  encode,
+  encodeBatch,
+  leaf,
+  nameHash,
+  signClear,
+  signNode,
+  signRoute,
+  tree,
+};

@@ -24,6 +24,13 @@ class World {
   /** The latest calls that brought a signature, to be made again. */
   brought = [];
 
+  /** The contracts of names `{ registry, resolver, registrar, reverse }`. */
+  names = [];
+  /** The latest claims that were committed to `{ registrar, claim }`. */
+  claims = [];
+  /** A node of as many labels as there may be. */
+  deepest;
+
   /** The newest block. */
   header;
 
