@@ -8,6 +8,7 @@ const { NAMES, NAME_REGISTRAR, NAME_RESOLVER, REVERSE } = require("./registries.
 const { below, deployment, encode, nameHash } = require("./registries.js");
 
 const NAME_PRICE = 10n ** 15n;
+const MOST = 10n ** 18n;
 const YEAR_S = 31_536_000n;
 const MONTH_S = 2_592_000n;
 const LABELS = ["abc", "abcd", "shop", "shopping", "中文字", "a-b", "z_1", "notes", "mail", "zoo"];
@@ -57,7 +58,8 @@ async function commitToName(world, random) {
 async function priceOf(world, registrar, label, duration) {
   try {
     const [base, premium] = await world.read(NAME_REGISTRAR, registrar, "rentPrice", [label, duration]);
-    return base + premium;
+    // No account has more than that to spare.
+    return base + premium < MOST ? base + premium : MOST;
   } catch {
     return 100n * NAME_PRICE;
   }

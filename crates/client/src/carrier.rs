@@ -8,6 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use ledger::{Name, ResolveError};
 use packet::Packet;
 use protocol::NodeId;
 use protocol::answer::{Item, Record};
@@ -155,6 +156,11 @@ pub trait Delivery: Send {
 pub trait Carrier: Send + Sync {
     /// Waits until enough nodes are known to carry anything.
     fn ready(&self, patience: Duration) -> Carried<'_, Result<(), RequestError>>;
+
+    /// The wallet that a name of the ledger says; none on a carrier without a ledger.
+    fn resolve<'a>(&'a self, _name: &'a Name) -> Carried<'a, Result<WalletAddress, ResolveError>> {
+        Box::pin(async { Err(ResolveError::Unregistered) })
+    }
 
     /// The nodes that could be mailboxes.
     fn nodes(&self) -> Vec<NodeId>;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::NetworkFile;
+use ledger::{Name, NetworkFile};
 use packet::MessageId;
 use protocol::NodeId;
 use wallet::{ContactUri, WalletAddress};
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::carrier::{Carrier, Privacy, RequestError};
 use crate::history::{HistoryEntry, entry_of};
-use crate::home::{Account, Home, HomeError, Recipient};
+use crate::home::{Account, Home, HomeError, Recipient, RecipientError};
 use crate::network::{Network, NetworkError};
 use crate::receive::{ListenError, ListenOptions, Listener, Message, listen};
 use crate::send::{FlushReport, Outbox, SendError, SendOptions, Sent, Waiting};
@@ -188,6 +188,28 @@ impl Client {
     /// [`SendError::Recipient`] says what the text is not.
     pub fn recipient(&self, text: &str) -> Result<Recipient, SendError> {
         Ok(self.home.recipient(text)?)
+    }
+
+    /// Reads whom to send to, as [`Client::recipient`] does, or a name of the ledger (`shop.conet`), by the index: nobody
+    /// is asked. Waits until the ledger has been read once since the client was opened, ten seconds at most.
+    ///
+    /// What the home knows comes first: nobody can register the name of a contact.
+    ///
+    /// # Errors
+    /// [`SendError::Recipient`] says what the text is not.
+    pub async fn whom(&self, text: &str) -> Result<Recipient, SendError> {
+        let text = match self.home.recipient(text) {
+            Err(RecipientError::NetworkName(text)) => text,
+            known => return Ok(known?),
+        };
+        let name = Name::parse(&text).map_err(|source| RecipientError::Name { text, source })?;
+        match self.carrier.resolve(&name).await {
+            Ok(wallet) => Ok(Recipient {
+                name: Some(name.to_string()),
+                ..self.home.recipient(&wallet.to_string())?
+            }),
+            Err(source) => Err(RecipientError::Unresolved { name, source }.into()),
+        }
     }
 
     /// Sends a text of at most [`crate::send::MAX_TEXT_BYTES`]; returns when mailboxes have acknowledged it.

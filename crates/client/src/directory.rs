@@ -33,9 +33,17 @@ pub(crate) trait LedgerView: Send + Sync + 'static {
     fn is_complete(&self) -> bool;
     /// Changes whenever the index does.
     fn changes(&self) -> watch::Receiver<u64>;
+    /// The index itself, for names; none where there are none.
+    fn index(&self) -> Option<&Index> {
+        None
+    }
 }
 
 impl LedgerView for Index {
+    fn index(&self) -> Option<&Index> {
+        Some(self)
+    }
+
     fn nodes(&self) -> Arc<[NodeRecord]> {
         Self::nodes(self)
     }
@@ -241,6 +249,10 @@ impl Directory {
 
     pub(crate) fn is_listed(&self, key: &KeyId, node: &NodeId) -> bool {
         self.ledger.is_listed(key, node)
+    }
+
+    pub(crate) fn index(&self) -> Option<&Index> {
+        self.ledger.index()
     }
 
     pub(crate) fn is_complete(&self) -> bool {

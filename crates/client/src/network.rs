@@ -1,6 +1,7 @@
 //! The network as a client sees it: nodes, entries, sessions and what was looked up.
 
 mod carrier;
+mod names;
 pub(crate) mod notes;
 
 pub use notes::NotesError;

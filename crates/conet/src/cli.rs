@@ -66,6 +66,9 @@ pub(crate) enum Command {
     /// Where packets for my wallet go.
     #[command(subcommand)]
     Route(commands::route::RouteCommand),
+    /// Names: register, resolve, renew, transfer, list.
+    #[command(subcommand)]
+    Name(commands::name::NameCommand),
     /// Send a text or a file.
     Send(commands::send::SendArgs),
     /// Receive messages and files.

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod contact;
 pub(crate) mod devnet;
 pub(crate) mod listen;
+pub(crate) mod name;
 pub(crate) mod node;
 pub(crate) mod outbox;
 pub(crate) mod proxy;
@@ -27,6 +28,7 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Contact(command) => contact::run(&context, command),
         Command::Block(args) => block::run(&context, &args),
         Command::Route(command) => block_on(route::run(&context, command)),
+        Command::Name(command) => block_on(name::run(&context, command)),
         Command::Send(args) => block_on(send::run(&context, args)),
         Command::Listen(args) => block_on(listen::run(&context, args)),
         Command::Chat(args) => block_on(chat::run(&context, &args)),

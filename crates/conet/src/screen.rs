@@ -123,6 +123,11 @@ impl Steps {
         }
     }
 
+    /// Says whether steps replace each other on a terminal.
+    pub(crate) const fn is_live(&self) -> bool {
+        self.bar.is_some()
+    }
+
     /// Ends the spinner.
     pub(crate) fn end(&self) {
         if let Some(bar) = &self.bar {

@@ -278,6 +278,39 @@ mod tests {
         }
     }
 
+    /// The public suite of ENSIP-15, of which the normaliser's package carries a copy.
+    fn suite() -> Vec<serde_json::Value> {
+        let metadata = std::process::Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+            .output()
+            .unwrap();
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+        let packages = metadata["packages"].as_array().unwrap();
+        let package = packages.iter().find(|it| it["name"] == "ens-normalize");
+        let manifest = package.unwrap()["manifest_path"].as_str().unwrap();
+        let folder = std::path::Path::new(manifest).parent().unwrap();
+        let suite = std::fs::read(folder.join("tests/fixtures/validate-tests.json")).unwrap();
+        serde_json::from_slice(&suite).unwrap()
+    }
+
+    #[test]
+    fn names_of_the_public_suite_have_the_normal_forms_that_it_says() {
+        let cases = suite();
+        // The first entry says of what version it is.
+        assert_eq!(cases[0]["version"], "1.11.1");
+        assert!(cases.len() > 38_000, "{}", cases.len());
+        for case in &cases[1..] {
+            let text = case["name"].as_str().unwrap();
+            let found = normalise(text);
+            if case["error"] == true {
+                assert!(found.is_err(), "{case}: {found:?}");
+            } else {
+                let expected = case["norm"].as_str().unwrap_or(text);
+                assert_eq!(found.as_deref(), Ok(expected), "{case}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn plain_label_is_its_own_normal_form(label in "[a-z0-9-]{1,12}") {

@@ -1,5 +1,6 @@
 //! Whom to send to, in all the ways in which a person may say it.
 
+use ledger::{Name, NameError, ResolveError};
 use protocol::NodeId;
 use wallet::{AddressError, ContactError, ContactUri, Fingerprint, WalletAddress};
 
@@ -28,9 +29,25 @@ pub enum RecipientError {
     /// It begins as a contact but is none.
     #[error("this is no contact")]
     Contact(#[from] ContactError),
-    /// It is a name of the ledger, which this version does not resolve.
-    #[error("{0}: names of the network are not resolved by this version, use the wallet's address")]
+    /// It is a name of the ledger, which the home alone does not know.
+    #[error("{0} is a name of the network: give the address that `conet name resolve {0}` prints")]
     NetworkName(String),
+    /// It is meant as a name of the ledger, and can be none.
+    #[error("{text} can be no name")]
+    Name {
+        /// What was given.
+        text: String,
+        /// Why.
+        source: NameError,
+    },
+    /// It is a name of the ledger that says no wallet.
+    #[error("{name} leads nowhere")]
+    Unresolved {
+        /// The name.
+        name: Name,
+        /// Why.
+        source: ResolveError,
+    },
     /// It is neither a label nor a contact of this home.
     #[error(
         "{0} is no wallet or contact here: give a 0x… address, a conet:… contact or a known name"
@@ -94,7 +111,7 @@ impl Home {
                 name: Some(text.to_owned()),
                 ..head.address.into()
             }),
-            Err(HomeError::UnknownWallet(_)) if text.to_ascii_lowercase().ends_with(".conet") => {
+            Err(HomeError::UnknownWallet(_)) if Name::is_meant(text) => {
                 Err(RecipientError::NetworkName(text.to_owned()))
             }
             Err(HomeError::UnknownWallet(_)) => Err(RecipientError::Unknown(text.to_owned())),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use ledger::{Name, ResolveError};
 use packet::Packet;
 use protocol::NodeId;
 use protocol::answer::{Item, Record, Refusal};
 use protocol::command::{DeviceId, Route};
-use wallet::WalletSignature;
+use wallet::{WalletAddress, WalletSignature};
 
 use super::Network;
 use crate::account_requests::AccountFailure;
@@ -116,6 +117,10 @@ impl Carrier for Network {
                 .await
                 .map_err(|error| RequestError::Unreachable(error.into()))
         })
+    }
+
+    fn resolve<'a>(&'a self, name: &'a Name) -> Carried<'a, Result<WalletAddress, ResolveError>> {
+        Box::pin(Self::resolve(self, name))
     }
 
     fn nodes(&self) -> Vec<NodeId> {

@@ -52,7 +52,7 @@ pub(crate) async fn run(context: &Context, args: &ChatArgs) -> Outcome {
         receipts: !args.no_receipts,
     };
     let client = context.client(settings).await?;
-    let with = client.recipient(&args.with)?;
+    let with = client.whom(&args.with).await?;
     let save = args
         .save
         .as_ref()

@@ -22,7 +22,7 @@ use spool::{Spooled, spool_stdin};
 /// Arguments of `conet send`.
 #[derive(Debug, Args)]
 pub(crate) struct SendArgs {
-    /// Whom to: an address, a contact (conet:0x…), the name of a contact or the label of an own wallet.
+    /// Whom to: an address, a contact (conet:0x…), the name of a contact, the label of an own wallet, or a name (shop.conet).
     #[arg(value_name = "WALLET|NAME")]
     to: String,
     /// The text; `-` reads it, or a file's content, from stdin.
@@ -89,7 +89,7 @@ pub(crate) async fn run(context: &Context, args: SendArgs) -> Outcome {
             ..Settings::default()
         })
         .await?;
-    let to = client.recipient(&args.to)?;
+    let to = client.whom(&args.to).await?;
     let mut spooled = None;
     let load = match (&args.file, args.text.as_slice()) {
         (Some(file), _) => Load::File(std::path::absolute(file).context(file.display())?),

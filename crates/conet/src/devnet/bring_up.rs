@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ledger::{DeploymentTerms, NetworkFile, Registrar, deploy};
+use ledger::{DeploymentTerms, NameTerms, NetworkFile, Registrar, deploy, deploy_names};
 use node::NodeKeys;
 use tokio::task::JoinSet;
 use wallet::{Mnemonic, WalletKey};
@@ -21,6 +21,12 @@ use crate::screen::Steps;
 const MIN_STAKE_WEI: u128 = 1_000_000_000_000_000_000;
 /// How long a stake stays locked: an hour, so that leaving can be tried.
 const UNBONDING_PERIOD_S: u64 = 3_600;
+/// Names on a devnet: a hundredth of a coin for a year, and a commitment that ages as long as one can watch it.
+const NAME_TERMS: NameTerms = NameTerms {
+    price_per_year_wei: 10_000_000_000_000_000,
+    min_commitment_age_s: 3,
+    max_commitment_age_s: 86_400,
+};
 /// What a node gets, wei: its stake, and gas for tens of thousands of routes.
 const NODE_FUNDS_WEI: u128 = 20 * MIN_STAKE_WEI;
 /// How many nodes of a devnet are bridges: its first ones.
@@ -123,9 +129,8 @@ impl BringUp<'_> {
                 .min_stake()
                 .await;
             let advice = format!("remove {} and start again", self.folder.path.display());
-            return there
-                .map(|_| ())
-                .context(format!("the chain has lost the contracts, {advice}"));
+            there.context(format!("the chain has lost the contracts, {advice}"))?;
+            return self.deploy_names(&funder).await;
         }
         self.steps.begin("deploying the contracts");
         let terms = DeploymentTerms {
@@ -139,6 +144,24 @@ impl BringUp<'_> {
             contracts: deployed.contracts,
             block: deployed.block,
         });
+        self.folder.keep(self.plan)?;
+        self.deploy_names(&funder).await
+    }
+
+    /// Puts names on the chain, unless they are there; a devnet from before names gets them now.
+    async fn deploy_names(&mut self, funder: &WalletKey) -> Outcome<()> {
+        let network = self.plan.network();
+        let Some(deployed) = &mut self.plan.deployed else {
+            return Ok(());
+        };
+        if deployed.contracts.name_registry.is_some() {
+            return Ok(());
+        }
+        self.steps.begin("deploying the contracts of names");
+        let registry = deploy_names(&network, funder, &NAME_TERMS)
+            .await
+            .context("deploying the contracts of names")?;
+        deployed.contracts.name_registry = Some(registry);
         self.folder.keep(self.plan)
     }
 

@@ -65,6 +65,7 @@ pub(super) fn describe(folder: &DevnetFolder, plan: &Plan) -> Outcome<Value> {
             "contracts": {
                 "NodeRegistry": network.contracts.node_registry,
                 "RouteRegistry": network.contracts.route_registry,
+                "NameRegistry": network.contracts.name_registry,
             },
         },
         "pid": ProcessLock::holder(&folder.lock_path()),
@@ -105,6 +106,9 @@ pub(super) fn table(folder: &DevnetFolder, plan: &Plan) -> Outcome<String> {
         "{:<8} {}  RouteRegistry",
         "contract", contracts.route_registry
     ));
+    if let Some(names) = contracts.name_registry {
+        lines.push(format!("{:<8} {names}  NameRegistry", "contract"));
+    }
     lines.push(format!(
         "{:<8} {} (chain ID {})",
         "chain",

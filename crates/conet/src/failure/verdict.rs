@@ -7,7 +7,7 @@ use client::home::{HomeError, RecipientError};
 use client::receive::ListenError;
 use client::send::{AttemptError, SendError};
 use client::{NetworkError, OpenClientError, UpkeepError};
-use ledger::SubmitError as LedgerError;
+use ledger::{NameError, ResolveError, SubmitError as LedgerError};
 use wallet::keystore::KeystoreError;
 use wallet::{AddressError, ContactError};
 
@@ -50,6 +50,9 @@ fn unwrapped(error: &Dyn) -> Option<&Dyn> {
             OpenClientError::Network(inner) => Some(inner),
             _ => None,
         };
+    }
+    if let Some(LedgerError::Name(inner)) = error.downcast_ref() {
+        return Some(inner);
     }
     if let Some(HomeError::Keystore(inner)) = error.downcast_ref() {
         return Some(inner);
@@ -111,8 +114,19 @@ fn of_home(error: &Dyn) -> Option<Exit> {
     if let Some(KeystoreError::WrongPassword) = error.downcast_ref() {
         return Some(Exit::Refused);
     }
-    if let Some(RecipientError::Unknown(_) | RecipientError::NetworkName(_)) = error.downcast_ref()
-    {
+    if let Some(error) = error.downcast_ref::<RecipientError>() {
+        return match error {
+            RecipientError::Unknown(_)
+            | RecipientError::NetworkName(_)
+            | RecipientError::Unresolved { .. } => Some(Exit::NotFound),
+            RecipientError::Name { .. } => Some(Exit::Usage),
+            _ => None,
+        };
+    }
+    if error.is::<NameError>() {
+        return Some(Exit::Usage);
+    }
+    if error.is::<ResolveError>() {
         return Some(Exit::NotFound);
     }
     if let Some(ListenError::NoMailbox) = error.downcast_ref() {

@@ -2,6 +2,7 @@
 
 mod devices;
 mod files;
+mod names;
 mod network;
 mod other_devnets;
 mod people;
@@ -32,6 +33,19 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     (
         "devnet_with_slow_blocks_and_seven_nodes_carries_text_and_routes",
         Beside(other_devnets::slow_blocks),
+    ),
+    (
+        "name_that_is_sent_to_leads_to_its_wallet",
+        Beside(names::used),
+    ),
+    (
+        "name_of_somebody_is_refused_to_others",
+        Beside(names::guarded),
+    ),
+    ("name_given_away_is_its_new_owners", Beside(names::given)),
+    (
+        "name_that_leads_nowhere_is_refused_in_words",
+        Beside(names::nowhere),
     ),
     (
         "ephemeral_devnet_leaves_nothing_behind",

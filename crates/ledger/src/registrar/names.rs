@@ -4,7 +4,7 @@ use alloy::{
     primitives::{B256, U256, keccak256},
     sol_types::{SolCall, SolValue},
 };
-use wallet::WalletAddress;
+use wallet::{WalletAddress, WalletKey};
 
 use super::{Receipt, Registrar, SubmitError, evm_address};
 use crate::{
@@ -52,6 +52,34 @@ impl NameClaim {
             target: evm_address(target),
             secret: B256::from(secret),
         }))
+    }
+
+    /// Makes a claim of a wallet to a name, with a secret that follows from the wallet's key: who is interrupted between
+    /// commitment and registration makes the same claim again. `before` is the name's earlier registration, so that
+    /// no secret that was shown serves again.
+    ///
+    /// # Errors
+    /// [`NameError::NotRegistrable`] where nobody can register the name.
+    pub fn of_wallet(
+        name: &Name,
+        key: &WalletKey,
+        duration_s: u64,
+        target: WalletAddress,
+        chain_id: u64,
+        before: Option<&NameRecord>,
+    ) -> Result<Self, NameError> {
+        let values = (
+            "CONET secret of a claim to a name".to_owned(),
+            U256::from(chain_id),
+            name.as_str().to_owned(),
+            duration_s,
+            evm_address(target),
+            before.map_or(0, |record| record.expiry_s),
+        );
+        // Signatures are deterministic (RFC 6979), and nobody else can make this one.
+        let signature = key.sign_hash(&keccak256(values.abi_encode()).0);
+        let secret = keccak256(signature.as_bytes()).0;
+        Self::new(name, key.address(), duration_s, target, secret)
     }
 
     /// The hash that is committed to, for that chain and NameRegistrar.
@@ -264,6 +292,31 @@ mod tests {
             expiry_s,
         });
         (TERMS.price_wei(&name, duration_s, before.as_ref(), now_s)).unwrap()
+    }
+
+    #[test]
+    fn claim_of_a_wallet_is_the_same_again_and_another_for_other_values() {
+        let [alice, bob] = [1, 2].map(crate::test_data::key);
+        let name = Name::parse("shop.conet").unwrap();
+        let before = NameRecord {
+            name: name.clone(),
+            owner: bob.address(),
+            wallet: None,
+            expiry_s: 7,
+        };
+        let claim = |key: &WalletKey, duration_s, before| {
+            NameClaim::of_wallet(&name, key, duration_s, alice.address(), 1, before).unwrap()
+        };
+        let secret = |claim: NameClaim| claim.0.secret;
+        let first = secret(claim(&alice, 5, None));
+        assert_eq!(first, secret(claim(&alice, 5, None)));
+        for other in [
+            claim(&bob, 5, None),
+            claim(&alice, 6, None),
+            claim(&alice, 5, Some(&before)),
+        ] {
+            assert_ne!(first, secret(other));
+        }
     }
 
     #[test]
