@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use crate::scene::{in_time, loopback};
 
-const TRY_TIMEOUT: Duration = Duration::from_millis(100);
+const TRY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a bridge does.
 #[derive(Clone, Copy)]
