@@ -67,7 +67,7 @@ pub(crate) struct InitArgs {
 }
 
 /// What makes a node a bridge.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct BridgeArgs {
     /// Be a bridge: connect others' streams to hosts of the Web2, as the exit policy says.
     #[arg(long)]
@@ -464,6 +464,7 @@ mod tests {
             endpoint: None,
             quota_bytes: None,
             store: StoreChoice::default(),
+            bridge: None,
         };
         let (settings, _) = keys.create(&network, place, "").unwrap();
         let asked = |listen, endpoint: Option<&str>| InitArgs {
@@ -475,6 +476,7 @@ mod tests {
             quota: None,
             store: None,
             store_replicas: 1,
+            bridge: BridgeArgs::default(),
         };
         let moved = changed(settings.clone(), &asked(Some(two), None)).unwrap();
         assert_eq!(
@@ -484,5 +486,38 @@ mod tests {
         let named = changed(settings, &asked(None, Some("http://x"))).unwrap();
         let moved = changed(named, &asked(Some(two), None)).unwrap();
         assert_eq!(moved.endpoint, "http://x");
+    }
+
+    #[test]
+    fn bridge_stays_what_it_was_until_something_else_is_asked() {
+        let asked = |bridge, no_bridge, policy: Option<&str>, allow: &[&str]| BridgeArgs {
+            bridge,
+            no_bridge,
+            exit_policy: policy.map(str::to_owned),
+            allow_target: allow.iter().map(ToString::to_string).collect(),
+        };
+        let nothing = asked(false, false, None, &[]);
+        assert_eq!(nothing.changed(None), None);
+        let with = asked(true, false, Some("accept *:443"), &["127.0.0.1:1"]);
+        let bridge = with.changed(None);
+        assert_eq!(nothing.changed(bridge.clone()), bridge);
+        assert_eq!(
+            asked(true, false, None, &[]).changed(bridge.clone()),
+            bridge
+        );
+        let other = asked(true, false, None, &["127.0.0.1:2"]).changed(bridge.clone());
+        let other = other.unwrap();
+        assert_eq!(other.policy.as_deref(), Some("accept *:443"));
+        assert_eq!(other.allow, ["127.0.0.1:2"]);
+        assert_eq!(asked(false, true, None, &[]).changed(bridge), None);
+    }
+
+    #[test]
+    fn exit_policy_and_target_that_make_no_sense_say_why() {
+        assert_eq!(exit_policy("accept *:443").unwrap(), "accept *:443");
+        assert!(exit_policy("accept all").is_err());
+        assert!(exit_policy("").is_err());
+        assert!(allowed_target("127.0.0.1:3000").is_ok());
+        assert!(allowed_target("127.0.0.1").is_err());
     }
 }

@@ -12,6 +12,7 @@ use client::Network;
 use client::streams::StreamPrivacy;
 use gateway::stripes::Mode;
 use gateway::{Bypass, Config, DEFAULT_TRY_TIMEOUT, Gateway, Striped};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use protocol::NodeId;
 use serde_json::json;
 
@@ -56,6 +57,7 @@ pub(crate) struct ProxyArgs {
 /// Runs the proxies until a signal.
 pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
     let stop = stopping::on_signal()?;
+    raise_descriptors();
     let steps = Steps::new(&context.global);
     steps.begin("joining the network");
     let home = context.home()?;
@@ -105,6 +107,14 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
         () = refreshing => {}
     }
     Ok(Exit::Done)
+}
+
+/// Asks for as many descriptors as the system allows: each connection of a program takes one.
+fn raise_descriptors() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // With fewer it works for fewer.
+        let _refused = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
 }
 
 fn bridges_of(network: &Network) -> Vec<NodeId> {
