@@ -57,16 +57,17 @@ test("command_line_resolves_a_name_that_ethers_registered", async () => {
   assert.equal(ethers.getAddress(owner), payer.address);
 });
 
-test("ethers_reads_texts_other_coins_and_the_content_of_a_name", async () => {
+test("ethers_reads_texts_other_chains_and_the_content_of_a_name", async () => {
   await registerByHand("texts", payer.address);
   const node = ethers.namehash("texts.conet");
   await mined(resolver.setText(node, "url", "http://texts.conet/"));
-  await mined(resolver["setAddr(bytes32,uint256,bytes)"](node, 0, "0x0014751e76e8199196d454941c45d1b3a323f1433bd6"));
+  // ENSIP-11: the address on the chain of ID 10.
+  await mined(resolver["setAddr(bytes32,uint256,bytes)"](node, 0x80000000 + 10, alice.address));
   const cid = "0xe3010170122029f2d17be6139079dc48696d1f582a8530eb9805b561eda517e22a892c7e3f1f";
   await mined(resolver.setContenthash(node, cid));
   const found = await provider.getResolver("texts.conet");
   assert.equal(await found.getText("url"), "http://texts.conet/");
-  assert.equal(await found.getAddress(0), "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4");
+  assert.equal(await found.getAddress(10), ethers.getAddress(alice.address));
   assert.match(await found.getContentHash(), /^ipfs:\/\/Qm/);
 });
 

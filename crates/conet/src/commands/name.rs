@@ -61,7 +61,7 @@ pub(crate) struct RegisterArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10))]
     years: u64,
     /// The wallet that the name says [default: this one].
-    #[arg(long, value_name = "0x…")]
+    #[arg(long, value_name = "0x…", conflicts_with = "main")]
     says: Option<WalletAddress>,
     /// Also call this wallet so, where others see it.
     #[arg(long)]
@@ -77,7 +77,7 @@ pub(crate) struct SetArgs {
     /// The name.
     name: String,
     /// The wallet that it says from now on [default: this one].
-    #[arg(long, value_name = "0x…")]
+    #[arg(long, value_name = "0x…", conflicts_with = "main")]
     says: Option<WalletAddress>,
     /// Also call this wallet so, where others see it.
     #[arg(long)]
@@ -233,11 +233,7 @@ async fn set(context: &Context, args: &SetArgs) -> Outcome {
     let desk = Desk::open(context).await?;
     let before = desk.own(&name).await?;
     desk.afford(0).await?;
-    // With --main alone it goes on saying what it says.
-    let wallet = match (args.says, args.main, before.wallet) {
-        (None, true, Some(wallet)) => wallet,
-        (says, ..) => says.unwrap_or(desk.address()),
-    };
+    let wallet = args.says.unwrap_or(desk.address());
     if before.wallet != Some(wallet) {
         desk.steps.begin(format!("letting {name} say {wallet}"));
         desk.registrar.set_name_wallet(&name, wallet).await?;
