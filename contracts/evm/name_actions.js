@@ -11,7 +11,7 @@ const NAME_PRICE = 10n ** 15n;
 const MOST = 10n ** 18n;
 const YEAR_S = 31_536_000n;
 const MONTH_S = 2_592_000n;
-const LABELS = ["abc", "abcd", "shop", "shopping", "中文字", "a-b", "z_1", "notes", "mail", "zoo"];
+const LABELS = ["abc", "abcd", "shop", "shopping", "中文字", "a-b", "z_1", "notes", "mail", "zoo", "x$x", "service", "bücher", "0123"];
 const WRONG_LABELS = ["ab", "", "Shop", "a.b", "sh op", "x".repeat(64), "中文"];
 const ZERO = `0x${"00".repeat(20)}`;
 /** Wrong in one way, this often of a hundred. */
@@ -29,9 +29,9 @@ function commitmentOf(registrar, { label, owner, duration, target, secret }) {
   return viem.keccak256(viem.encodeAbiParameters(types.map((type) => ({ type })), values));
 }
 
-/** A claim, at times one that can't be registered. */
-function claim(world, random) {
-  const wrong = random.chance(WRONG) ? random.turn("claim", ["label", "label", "owner", "duration"]) : null;
+/** A claim, one that can't be registered if it is to be `wrong`. */
+function claim(world, random, bad = random.chance(WRONG)) {
+  const wrong = bad ? random.turn("claim", ["label", "label", "owner", "duration"]) : null;
   return {
     label: wrong === "label" ? random.turn("wrong label", WRONG_LABELS) : random.pick(LABELS),
     owner: wrong === "owner" ? ZERO : person(world, random).address,
@@ -45,7 +45,8 @@ async function commitToName(world, random) {
   const { registrar } = pick(world, random);
   const from = person(world, random);
   const again = world.claims.length > 0 && random.chance(25) ? random.pick(world.claims) : null;
-  const made = again ?? { registrar, claim: claim(world, random) };
+  const bad = random.chance(WRONG);
+  const made = again ?? { registrar, claim: claim(world, random, bad), good: !bad };
   if (!again) {
     world.claims.push(made);
     if (world.claims.length > KEPT) world.claims.shift();
@@ -78,8 +79,12 @@ function paid(world, random, to, data, price) {
 
 async function registerName(world, random) {
   if (world.claims.length === 0) return commitToName(world, random);
-  const { registrar, claim: committed } = random.pick(world.claims);
-  const other = random.chance(12) ? random.pick([{ owner: world.stranger.address }, { secret: random.hex(32) }, { label: "other" }]) : {};
+  // Mostly the oldest that can be used, of the registry that gives it the time.
+  const usable = world.claims.find((made) => made.good && made.registrar === world.names[0].registrar);
+  const chosen = usable && random.chance(70) ? usable : random.pick(world.claims);
+  if (chosen === usable) chosen.good = false;
+  const { registrar, claim: committed } = chosen;
+  const other = chosen !== usable && random.chance(25) ? random.pick([{ owner: world.stranger.address }, { secret: random.hex(32) }, { label: "other" }]) : {};
   const shown = { ...committed, ...other };
   const price = await priceOf(world, registrar, shown.label, shown.duration);
   return paid(world, random, registrar, encode(NAME_REGISTRAR, "register", [shown]), price);
