@@ -1,6 +1,7 @@
 //! Names: had, used, prolonged, handed on, refused.
 
 use anyhow::{Result, ensure};
+use serde_json::Value;
 
 use crate::devnet::Devnet;
 use crate::person::Person;
@@ -21,10 +22,14 @@ fn refused(person: &Person, arguments: &[&str], code: i32) -> Result<String> {
     Ok(said)
 }
 
+fn ok(person: &Person, arguments: &[&str]) -> Result<Value> {
+    person.ok(&[arguments, &["--json"]].concat())
+}
+
 /// What is sent to a name arrives at the wallet that the name says, in letters of either case.
 pub(super) fn used(devnet: &Devnet) -> Result<()> {
     let (alice, bob) = (Person::reachable(devnet)?, Person::reachable(devnet)?);
-    let had = bob.ok(&["name", "register", "Bobs-Shop", "--main"])?;
+    let had = ok(&bob, &["name", "register", "Bobs-Shop", "--main"])?;
     ensure!(
         had["name"] == "bobs-shop.conet" && had["owner"] == *bob.address,
         "{had}"
@@ -35,11 +40,11 @@ pub(super) fn used(devnet: &Devnet) -> Result<()> {
     alice.send("BOBS-SHOP.conet", "to the name, loudly", &[])?;
     listening.wait_for_text("to the name, loudly")?;
 
-    let found = alice.ok(&["name", "resolve", "bobs-shop"])?;
+    let found = ok(&alice, &["name", "resolve", "bobs-shop"])?;
     ensure!(found["wallet"] == *bob.address, "{found}");
-    let called = alice.ok(&["name", "resolve", &bob.address])?;
+    let called = ok(&alice, &["name", "resolve", &bob.address])?;
     ensure!(called["name"] == "bobs-shop.conet", "{called}");
-    let listed = bob.ok(&["name", "list"])?;
+    let listed = ok(&bob, &["name", "list"])?;
     ensure!(
         listed["name"] == "bobs-shop.conet" && listed["main"] == true,
         "{listed}"
@@ -51,7 +56,7 @@ pub(super) fn used(devnet: &Devnet) -> Result<()> {
 pub(super) fn guarded(devnet: &Devnet) -> Result<()> {
     let alice = Person::stranger(devnet, "v6")?;
     let mallory = Person::stranger(devnet, "v6")?;
-    alice.ok(&["name", "register", "guarded"])?;
+    ok(&alice, &["name", "register", "guarded"])?;
     for arguments in [
         &["name", "register", "guarded"][..],
         &["name", "transfer", "guarded", &mallory.address],
@@ -61,8 +66,8 @@ pub(super) fn guarded(devnet: &Devnet) -> Result<()> {
         ensure!(said.contains(&alice.address), "{said}");
     }
     // Anybody may pay for more of it, which changes nothing else.
-    let before = mallory.ok(&["name", "resolve", "guarded"])?;
-    let after = mallory.ok(&["name", "renew", "guarded"])?;
+    let before = ok(&mallory, &["name", "resolve", "guarded"])?;
+    let after = ok(&mallory, &["name", "renew", "guarded"])?;
     ensure!(
         after["owner"] == *alice.address && after["expires"].as_str() > before["expires"].as_str(),
         "{before} {after}"
@@ -74,14 +79,14 @@ pub(super) fn guarded(devnet: &Devnet) -> Result<()> {
 pub(super) fn given(devnet: &Devnet) -> Result<()> {
     let alice = Person::stranger(devnet, "v6")?;
     let bob = Person::stranger(devnet, "v6")?;
-    alice.ok(&["name", "register", "present"])?;
-    let given = alice.ok(&["name", "transfer", "present.conet", &bob.address])?;
+    ok(&alice, &["name", "register", "present"])?;
+    let given = ok(&alice, &["name", "transfer", "present.conet", &bob.address])?;
     ensure!(
         given["owner"] == *bob.address && given["wallet"] == *alice.address,
         "{given}"
     );
     refused(&alice, &["name", "set", "present"], REFUSED)?;
-    let set = bob.ok(&["name", "set", "present"])?;
+    let set = ok(&bob, &["name", "set", "present"])?;
     ensure!(set["wallet"] == *bob.address, "{set}");
     Ok(())
 }
