@@ -1,6 +1,7 @@
 //! Two ends on a virtual clock.
 
 mod pair;
+mod vectors;
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
