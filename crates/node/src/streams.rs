@@ -61,9 +61,9 @@ impl Streams {
         self: &Arc<Self>,
         open: &OpenStream,
         circuit: &Arc<Circuit>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Box<Refusal>> {
         let Some(bridge) = &self.bridge else {
-            return Err(Refusal::Unsupported);
+            return Err(Refusal::Unsupported.into());
         };
         match self.accepter.accept(open, || circuit.ends_here()) {
             Accepted::New(stream, Purpose::Connect(target)) => {
@@ -93,8 +93,8 @@ impl Streams {
                 Ok(())
             }
             Accepted::Resumed => Ok(()),
-            Accepted::Unknown => Err(Refusal::NotFound),
-            Accepted::Full => Err(Refusal::Busy),
+            Accepted::Unknown => Err(Refusal::NotFound.into()),
+            Accepted::Full => Err(Refusal::Busy.into()),
             Accepted::New(stream, _) => {
                 stream.reset(Reset::Unsupported);
                 Ok(())

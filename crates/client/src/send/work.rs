@@ -54,6 +54,10 @@ pub(super) struct Held {
 }
 
 /// The answer to a claim within this process.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is alive at a time, with whoever works on the row"
+)]
 pub(super) enum Claimed {
     Taken(Held),
     Busy,

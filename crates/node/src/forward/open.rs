@@ -66,12 +66,12 @@ impl Router {
             Body::OpenStream(open) => {
                 let opened = match &arrived.circuit {
                     Some(circuit) => self.streams.open(&open, circuit),
-                    None => Err(Refusal::Unsupported),
+                    None => Err(Refusal::Unsupported.into()),
                 };
                 match opened {
                     Ok(()) => Reply::Circuit,
                     Err(refusal) => {
-                        let answer = Answer::Refused(refusal).encode();
+                        let answer = Answer::Refused(*refusal).encode();
                         self.local.eyes.see(Sight::Answer { answer: &answer });
                         seal_one(&command.ties, &answer, false)
                     }
