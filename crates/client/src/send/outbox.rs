@@ -106,9 +106,12 @@ impl Outbox {
                 time_ms,
             };
             let item = item(to, privacy, options, what);
-            // It leaves only once the row is durable.
-            let sealing = self.seal_ahead(id, &item);
-            let mut held = self.enqueue_held(id, item, None, Some(entry)).await?;
+            let to_seal = item.clone();
+            let enqueuing = self.enqueue_held(id, item, None, Some(entry));
+            // Begun second, so that it goes on while the disk is at work; it leaves only once the row is durable.
+            let sealing = async { self.seal_ahead(id, &to_seal) };
+            let (held, sealing) = tokio::join!(biased; enqueuing, sealing);
+            let mut held = held?;
             session.next.insert(to.wallet, sequence + 1);
             held.sealing = sealing;
             held
