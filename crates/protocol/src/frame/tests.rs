@@ -36,8 +36,10 @@ fn appended_frame_fills_its_class_and_splits_again() {
 
 #[test]
 fn each_kind_has_its_number_and_all_others_are_refused() {
-    use Kind::{Answer, Cancel, Credit, GoAway, Item, Packet, Ping, Pong};
-    let kinds = [Packet, Answer, Item, Credit, Cancel, Ping, Pong, GoAway];
+    use Kind::{Answer, Cancel, Credit, Data, GoAway, Item, Packet, Ping, Pong};
+    let kinds = [
+        Packet, Answer, Item, Credit, Cancel, Ping, Pong, GoAway, Data,
+    ];
     for number in 0..=255u8 {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0] = number;
@@ -54,6 +56,35 @@ fn each_kind_has_its_number_and_all_others_are_refused() {
             None => assert_eq!(decoded, Err(HeaderError::Kind(number))),
         }
     }
+}
+
+/// Bytes of a circuit have no class: their region is as long as they are.
+#[test]
+fn data_take_no_more_room_than_they_are_long() {
+    let mut out = Vec::new();
+    for length in [0, 1, 4_097, MAX_DATA_BYTES] {
+        out.clear();
+        assert!(append(&mut out, Header::data(9, 0), &vec![7; length]));
+        assert_eq!(out.len(), HEADER_BYTES + length);
+        let (header, payload) = split(&out).unwrap();
+        assert_eq!(
+            (header.kind, header.request, header.class),
+            (Kind::Data, 9, None)
+        );
+        assert_eq!(payload, vec![7; length]);
+    }
+    out.clear();
+    assert!(!append(
+        &mut out,
+        Header::data(9, 0),
+        &[7; MAX_DATA_BYTES + 1]
+    ));
+    assert!(out.is_empty());
+    let too_long = Header::data(9, MAX_DATA_BYTES as u32 + 1).encode();
+    let refused = Err(HeaderError::Payload {
+        payload_bytes: MAX_DATA_BYTES as u32 + 1,
+    });
+    assert_eq!(Header::decode(&too_long), refused);
 }
 
 #[test]
