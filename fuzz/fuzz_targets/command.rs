@@ -1,10 +1,14 @@
 //! Commands, owner requests, answers and delivery items: decode, encode, decode again.
 #![no_main]
 use protocol::answer::{Answer, Item};
-use protocol::command::{Command, Request};
+use protocol::command::{Body, Command, Request};
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok(command) = Command::decode(bytes) {
-        assert!(Command::decode(&command.encode()).is_ok());
+        let bytes = command.encode();
+        let again = Command::decode(&bytes).unwrap();
+        if let Body::OpenStream(open) = command.body {
+            assert!(matches!(again.body, Body::OpenStream(other) if other == open));
+        }
     }
     if let Ok(request) = Request::decode(bytes) {
         assert_eq!(Request::decode(&request.encode()).unwrap(), request);

@@ -12,6 +12,7 @@ mod identities;
 mod messages;
 mod packets;
 mod people;
+mod streams;
 mod texts;
 
 use std::error::Error;
@@ -45,7 +46,7 @@ impl Seeds {
 
 fn main() -> Outcome {
     let mut total = 0;
-    let writers: [Writer; 14] = [
+    let writers: [Writer; 15] = [
         ("peek", packets::peek),
         ("open", packets::open),
         ("sealed_inside", packets::sealed_inside),
@@ -53,6 +54,7 @@ fn main() -> Outcome {
         ("command", messages::command),
         ("link", messages::link),
         ("session", messages::session),
+        ("stream", streams::stream),
         ("identity", identities::identity),
         ("reassembly", messages::reassembly),
         ("network_file", texts::network_file),

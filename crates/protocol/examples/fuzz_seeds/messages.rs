@@ -12,7 +12,7 @@ use protocol::session::ClientHandshake;
 use wallet::{CertificateKind, WalletSignature};
 
 use crate::people::{NOW_S, Person, SIGNER, rng};
-use crate::{Outcome, Seeds};
+use crate::{Outcome, Seeds, streams};
 
 /// The nodes of the targets `link` and `session`, and their transport secrets.
 const DIALER: ([u8; 20], [u8; 32]) = ([1; 20], [3; 32]);
@@ -28,7 +28,7 @@ pub(crate) fn command(seeds: &mut Seeds) -> Outcome {
     for (name, request) in requests(&person, &bytes) {
         seeds.put(&format!("request-{name}"), request.encode())?;
     }
-    for (name, command) in commands(node, &person, &PACKET) {
+    for (name, command) in commands(node, &person, &PACKET)? {
         seeds.put(&format!("command-{name}"), command)?;
     }
     let record = || Record {
@@ -124,7 +124,11 @@ fn requests<'b>(person: &Person, certificate: &'b [u8]) -> [(&'static str, Reque
 }
 
 /// One of each command to a node.
-pub(crate) fn commands(node: NodeId, person: &Person, inner: &[u8]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn commands(
+    node: NodeId,
+    person: &Person,
+    inner: &[u8],
+) -> Result<Vec<(String, Vec<u8>)>, Box<dyn Error>> {
     let certificate = person.secret.certificate();
     let (bytes, fingerprint) = (certificate.to_bytes(), certificate.fingerprint());
     let mut commands = Vec::new();
@@ -168,7 +172,11 @@ pub(crate) fn commands(node: NodeId, person: &Person, inner: &[u8]) -> Vec<(Stri
         let ties = ties(node);
         commands.push((name.to_owned(), Command { ties, body }.encode()));
     }
-    commands
+    for (name, open) in streams::commands()? {
+        let (ties, body) = (ties(node), Body::OpenStream(open));
+        commands.push((name.to_owned(), Command { ties, body }.encode()));
+    }
+    Ok(commands)
 }
 
 fn ties(node: NodeId) -> Ties {
@@ -223,6 +231,14 @@ pub(crate) fn frames() -> Result<Vec<Named>, Box<dyn Error>> {
                 ..packet
             },
         ),
+        (
+            "packet-wants-a-circuit",
+            Header {
+                circuit: true,
+                ..packet
+            },
+        ),
+        ("data", Header::data(5, 0)),
         ("answer", Header::answer(5, class, 0)),
         ("item", Header::item(5, class, 0)),
         (
@@ -275,7 +291,9 @@ pub(crate) fn link(seeds: &mut Seeds) -> Outcome {
         [&[1][..], &control].concat(),
     )?;
     let mixed = all(&["ping", "item", "credit"]);
-    seeds.put("frames-across-records", [&[40][..], &mixed].concat())
+    seeds.put("frames-across-records", [&[40][..], &mixed].concat())?;
+    let circuit = all(&["packet-wants-a-circuit", "data", "credit", "answer"]);
+    seeds.put("circuit", [&[255][..], &circuit].concat())
 }
 
 pub(crate) fn session(seeds: &mut Seeds) -> Outcome {

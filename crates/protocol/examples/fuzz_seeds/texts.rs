@@ -268,7 +268,7 @@ pub(crate) fn intake(seeds: &mut Seeds) -> Outcome {
     seeds.put("packet-to-a-stranger", packet.as_bytes())?;
     // The target seals these itself: commands in a layer, frames in a session.
     let owner = Person::new(SIGNER, CertificateKind::V6Classic)?;
-    for (name, bytes) in messages::commands(id, &owner, packet.as_bytes()) {
+    for (name, bytes) in messages::commands(id, &owner, packet.as_bytes())? {
         seeds.put(&format!("command-{name}"), bytes)?;
     }
     for (name, bytes) in messages::frames()? {
