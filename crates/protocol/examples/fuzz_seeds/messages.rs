@@ -128,7 +128,7 @@ pub(crate) fn commands(
     node: NodeId,
     person: &Person,
     inner: &[u8],
-) -> Result<Vec<(String, Vec<u8>)>, Box<dyn Error>> {
+) -> Result<Vec<Named>, Box<dyn Error>> {
     let certificate = person.secret.certificate();
     let (bytes, fingerprint) = (certificate.to_bytes(), certificate.fingerprint());
     let mut commands = Vec::new();
@@ -140,7 +140,7 @@ pub(crate) fn commands(
             request,
             signature,
         };
-        commands.push((name.to_owned(), Command { ties, body }.encode()));
+        commands.push((name, Command { ties, body }.encode()));
     }
     let next = Some(NodeId::from_bytes([3; 20]));
     for (name, body) in [
@@ -170,11 +170,11 @@ pub(crate) fn commands(
         ),
     ] {
         let ties = ties(node);
-        commands.push((name.to_owned(), Command { ties, body }.encode()));
+        commands.push((name, Command { ties, body }.encode()));
     }
     for (name, open) in streams::commands()? {
         let (ties, body) = (ties(node), Body::OpenStream(open));
-        commands.push((name.to_owned(), Command { ties, body }.encode()));
+        commands.push((name, Command { ties, body }.encode()));
     }
     Ok(commands)
 }
@@ -202,7 +202,7 @@ fn submit_route(person: &Person) -> Request<'static> {
     Request::SubmitRoute { route, signature }
 }
 
-/// A frame and its name.
+/// A command or frame, and its name.
 type Named = (&'static str, Vec<u8>);
 
 /// One of each frame; those with a payload in the smallest class.
