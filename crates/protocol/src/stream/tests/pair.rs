@@ -118,7 +118,7 @@ impl Pair {
             }
         }
         pair.latency_ms = pair.rng.gen_range(0..300);
-        pair.fill();
+        pair.fill(0);
         pair
     }
 
@@ -126,14 +126,15 @@ impl Pair {
         let mut pair = Self::calm(seed);
         pair.faults
             .push((fault, if fault == Fault::Mute { 60 } else { 15 }));
-        pair.fill();
+        pair.fill(1 << 20);
         pair
     }
 
-    fn fill(&mut self) {
+    /// Gives both ends something to say, of at least so many bytes.
+    fn fill(&mut self, least: usize) {
         let bytes = |rng: &mut ChaCha12Rng| {
             let length = 1 << rng.gen_range(6..22);
-            let mut bytes = vec![0; rng.gen_range(0..length)];
+            let mut bytes = vec![0; least + rng.gen_range(0..length)];
             rng.fill_bytes(&mut bytes);
             VecDeque::from(bytes)
         };
