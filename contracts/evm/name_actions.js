@@ -42,11 +42,11 @@ function claim(world, random, bad = random.chance(WRONG)) {
 }
 
 async function commitToName(world, random) {
-  const { registrar } = pick(world, random);
+  const { registrar } = random.chance(50) ? world.names[0] : pick(world, random);
   const from = person(world, random);
   const again = world.claims.length > 0 && random.chance(25) ? random.pick(world.claims) : null;
   const bad = random.chance(WRONG);
-  const made = again ?? { registrar, claim: claim(world, random, bad), good: !bad };
+  const made = again ?? { registrar, claim: claim(world, random, bad), good: !bad, at: world.now };
   if (!again) {
     world.claims.push(made);
     if (world.claims.length > KEPT) world.claims.shift();
@@ -80,14 +80,19 @@ function paid(world, random, to, data, price) {
 async function registerName(world, random) {
   if (world.claims.length === 0) return commitToName(world, random);
   // Mostly the oldest that can be used, of the registry that gives it the time.
-  const usable = world.claims.find((made) => made.good && made.registrar === world.names[0].registrar);
-  const chosen = usable && random.chance(70) ? usable : random.pick(world.claims);
-  if (chosen === usable) chosen.good = false;
+  const isUsable = ({ good, registrar, at }) => good && registrar === world.names[0].registrar && world.now > at + 1n;
+  const usable = world.claims.find(isUsable);
+  const chosen = usable && random.chance(80) ? usable : random.pick(world.claims);
   const { registrar, claim: committed } = chosen;
   const other = chosen !== usable && random.chance(25) ? random.pick([{ owner: world.stranger.address }, { secret: random.hex(32) }, { label: "other" }]) : {};
   const shown = { ...committed, ...other };
   const price = await priceOf(world, registrar, shown.label, shown.duration);
-  return paid(world, random, registrar, encode(NAME_REGISTRAR, "register", [shown]), price);
+  const made = paid(world, random, registrar, encode(NAME_REGISTRAR, "register", [shown]), price);
+  if (chosen === usable && made.to === registrar && made.value >= price) {
+    usable.good = false;
+    world.had.push(shown.label);
+  }
+  return made;
 }
 
 async function renewName(world, random) {
@@ -100,13 +105,14 @@ async function renewName(world, random) {
 
 /** A name's node, or one below it, and its owner, or another. */
 async function owned(world, random) {
-  const names = pick(world, random);
-  let node = nameHash(`${random.pick(LABELS)}.conet`);
+  const known = world.had.length > 0 && random.chance(80);
+  const names = known ? world.names[0] : pick(world, random);
+  let node = nameHash(`${random.pick(known ? world.had : LABELS)}.conet`);
   if (random.chance(30)) node = below(node, random.pick(["pay", "*"]));
   if (random.chance(8)) node = random.pick([nameHash("conet"), `0x${"00".repeat(32)}`]);
   const owner = await world.read(NAMES, names.registry, "owner", [node]);
-  const known = [...world.operators, ...world.wallets].find(({ address }) => address === owner);
-  return { names, node, from: random.chance(15) ? world.stranger : (known ?? person(world, random)) };
+  const theirs = [...world.operators, ...world.wallets].find(({ address }) => address === owner);
+  return { names, node, from: random.chance(15) ? world.stranger : (theirs ?? person(world, random)) };
 }
 
 /** The deepest name that there is, to go below it. */

@@ -28,6 +28,8 @@ class World {
   names = [];
   /** The latest claims that were committed to `{ registrar, claim }`. */
   claims = [];
+  /** Labels that were probably registered with the first of them. */
+  had = [];
   /** A node of as many labels as there may be. */
   deepest;
 
