@@ -195,13 +195,25 @@ impl Shared {
 
     fn take_circuit(&self, circuit: Circuit) -> mpsc::UnboundedReceiver<CircuitEvent> {
         let Circuit { sender, events } = circuit;
+        self.attach(&mut self.state.lock(), sender);
+        events
+    }
+
+    /// The circuit that a stream was handed meanwhile.
+    fn take_handed(&self) -> Option<mpsc::UnboundedReceiver<CircuitEvent>> {
+        // Under one lock, or another one could be handed meanwhile, and its frames go into this one.
         let mut state = self.state.lock();
+        let Circuit { sender, events } = self.handed.lock().take()?;
+        self.attach(&mut state, sender);
+        Some(events)
+    }
+
+    fn attach(&self, state: &mut State, sender: Box<dyn CircuitSender>) {
         // The window is granted at once; what comes is granted anew as it is taken.
         sender.grant(CIRCUIT_CREDIT_BYTES - INITIAL_CREDIT_BYTES);
         state.sender = Some(sender);
         (state.credit, state.taken) = (i64::from(INITIAL_CREDIT_BYTES), 0);
         state.pump(now_ms());
-        events
     }
 
     /// Takes another circuit for an accepter's stream; false if whoever asks has no right to that.
@@ -228,8 +240,8 @@ async fn drive(
     let mut batch = Vec::with_capacity(EVENTS_AT_ONCE);
     let mut wait = REDIAL_FIRST;
     loop {
-        if let Some(circuit) = shared.handed.lock().take() {
-            events = Some(shared.take_circuit(circuit));
+        if let Some(new) = shared.take_handed() {
+            events = Some(new);
         }
         let (due_ms, is_over, wants_circuit) = {
             let state = shared.state.lock();
@@ -246,7 +258,9 @@ async fn drive(
                     (events, wait) = (Some(new), REDIAL_FIRST);
                     continue;
                 }
-                Some(Err(RedialError::Refused)) | None => {}
+                // It is over, and whoever waits for it is to be told.
+                Some(Err(RedialError::Refused)) => continue,
+                None => {}
                 Some(Err(RedialError::NotNow)) => {
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(REDIAL_MOST);
