@@ -8,7 +8,7 @@
 //! link, or is this node itself.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytes::{Bytes, BytesMut};
@@ -28,6 +28,9 @@ use crate::links::{Peer, Reply};
 
 /// What one end may have been granted in all and not used: what a far end that reads nothing can make wait on the way.
 const MAX_GRANTED_BYTES: i64 = 4 << 20;
+/// Bytes of a circuit that come at once at least: counter, note and tag, below which no frame of a stream is. Credit counts
+/// no headers, so that with less in each the headers would be what fills queues.
+const MIN_DATA_BYTES: usize = 56;
 
 /// One of the two ends of a circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,8 @@ struct End {
     side: Mutex<Side>,
     /// Bytes that may still come from here.
     allowed: AtomicI64,
+    /// How many of them it has not been told of. Whoever makes it more than none sees to it that it is told.
+    untold: AtomicU32,
 }
 
 /// Where an end lies.
@@ -62,7 +67,8 @@ enum Side {
     /// Beyond a link that another node or a client dialled.
     Accepted(Weak<Serving>, u64),
     /// Beyond a link that this node dialled.
-    Dialled(Weak<dial::Shared>, u64),
+    /// Circuits keep the link up, though it be asked for nothing new.
+    Dialled(Arc<dial::Shared>, u64),
     /// This node.
     Here(mpsc::UnboundedSender<CircuitEvent>),
     Closed,
@@ -85,6 +91,7 @@ impl End {
         Self {
             side: Mutex::new(side),
             allowed: AtomicI64::new(i64::from(INITIAL_CREDIT_BYTES)),
+            untold: AtomicU32::new(0),
         }
     }
 }
@@ -124,7 +131,7 @@ impl Circuit {
     }
 
     /// The circuit goes on over a dialled link.
-    pub(super) fn goes_on(self: &Arc<Self>, link: Weak<dial::Shared>, request: u64) {
+    pub(super) fn goes_on(self: &Arc<Self>, link: Arc<dial::Shared>, request: u64) {
         self.join(Side::Dialled(link, request));
     }
 
@@ -167,6 +174,9 @@ impl Circuit {
 
     /// Bytes that came from an end go on to the other one.
     pub(super) fn data(&self, from: Whose, bytes: &[u8]) {
+        if bytes.len() < MIN_DATA_BYTES {
+            return self.break_off(Refusal::Malformed);
+        }
         let source = self.end(from);
         // Frames are counted whole: the last may go below what was granted, the next may not begin there.
         let allowed = source
@@ -184,22 +194,36 @@ impl Circuit {
     /// An end takes that many bytes more.
     pub(super) fn grant(self: &Arc<Self>, from: Whose, bytes: u32) {
         let other = self.end(from.other());
-        let raised = |left: i64| Some((left + i64::from(bytes)).min(MAX_GRANTED_BYTES));
-        let _always = other
+        let raised = |left: i64| (left + i64::from(bytes)).min(MAX_GRANTED_BYTES).max(left);
+        let before = other
             .allowed
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, raised);
-        // What comes for it will leave by its connection. While that is congested, nobody is asked for more.
-        if let Some(queue) = self.end(from).side.lock().queue()
-            && queue.withhold(self, from, bytes)
-        {
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+                Some(raised(left))
+            });
+        let more = before.map_or(0, |left| (raised(left) - left) as u32);
+        // What is to be told already will be told together: of thousands of small credits no more than one waits.
+        if more == 0 || other.untold.fetch_add(more, Ordering::AcqRel) > 0 {
             return;
         }
-        self.pass_on(from, bytes);
+        // What comes for it will leave by its connection. While that is congested, nobody is asked for more.
+        let queue = self.end(from).side.lock().queue();
+        if queue.is_some_and(|queue| queue.withhold(self, from)) {
+            return;
+        }
+        self.pass_on(from);
     }
 
-    /// Tells the other end what `from` has granted.
-    pub(super) fn pass_on(&self, from: Whose, bytes: u32) {
-        self.end(from.other()).side.lock().grant(bytes);
+    /// Tells the other end what `from` has granted, as soon as there is room for that.
+    pub(super) fn pass_on(self: &Arc<Self>, from: Whose) {
+        let other = self.end(from.other());
+        let queue = other.side.lock().queue();
+        if queue.is_some_and(|queue| queue.postpone(self, from)) {
+            return;
+        }
+        let bytes = other.untold.swap(0, Ordering::AcqRel);
+        if bytes > 0 {
+            other.side.lock().grant(bytes);
+        }
     }
 
     /// An end is gone; the other one is told, with the far end's answer if there is one.
@@ -261,10 +285,7 @@ impl Side {
                 Some(serving) => serving.queue().data(Header::data(*request, 0), bytes),
                 None => Err(NotQueued::Ended),
             },
-            Self::Dialled(link, request) => match link.upgrade() {
-                Some(link) => link.queue().data(Header::data(*request, 0), bytes),
-                None => Err(NotQueued::Ended),
-            },
+            Self::Dialled(link, request) => link.queue().data(Header::data(*request, 0), bytes),
             Self::Here(to) => {
                 let frame = CircuitEvent::Frame(BytesMut::from(bytes));
                 to.send(frame).map_err(|_| NotQueued::Ended)
@@ -283,9 +304,7 @@ impl Side {
                 }
             }
             Self::Dialled(link, request) => {
-                if let Some(link) = link.upgrade() {
-                    link.queue().insist(Header::credit(*request, bytes));
-                }
+                link.queue().insist(Header::credit(*request, bytes));
             }
             Self::Here(to) => {
                 let _gone = to.send(CircuitEvent::Credit(bytes));
@@ -297,7 +316,7 @@ impl Side {
     fn queue(&self) -> Option<Queue> {
         match self {
             Self::Accepted(serving, _) => Some(serving.upgrade()?.queue().clone()),
-            Self::Dialled(link, _) => Some(link.upgrade()?.queue().clone()),
+            Self::Dialled(link, _) => Some(link.queue().clone()),
             _ => None,
         }
     }
@@ -310,11 +329,7 @@ impl Side {
                     serving.end_circuit(request, answer);
                 }
             }
-            Self::Dialled(link, request) => {
-                if let Some(link) = link.upgrade() {
-                    link.cancel(request);
-                }
-            }
+            Self::Dialled(link, request) => link.cancel(request),
             // Dropped: that closes it.
             Self::Here(_) | Self::Unknown { .. } | Self::Closed => {}
         }

@@ -375,7 +375,7 @@ impl Asker {
                 NotQueued::Full | NotQueued::TooLarge => LinkError::Busy,
             });
         }
-        circuit.goes_on(Arc::downgrade(&self.0), request);
+        circuit.goes_on(Arc::clone(&self.0), request);
         Ok(())
     }
 

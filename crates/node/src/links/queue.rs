@@ -60,16 +60,15 @@ struct Lane {
     over: AtomicBool,
     /// Bytes of circuits that wait, or are being written.
     data_bytes: AtomicUsize,
-    /// What circuits granted while the link was congested.
+    /// What circuits granted while the link was congested, or had no room for saying so: each end of one once.
     withheld: Mutex<Vec<Withheld>>,
 }
 
-/// Credit that is passed on later.
+/// A circuit whose credit is passed on later.
 #[derive(Debug)]
 struct Withheld {
     circuit: Weak<Circuit>,
     from: Whose,
-    bytes: u32,
 }
 
 /// What a batch takes of a queue's room.
@@ -218,15 +217,32 @@ impl Queue {
     }
 
     /// Keeps what a circuit was granted until the link is not congested any more; false if it is not now.
-    pub(super) fn withhold(&self, circuit: &Arc<Circuit>, from: Whose, bytes: u32) -> bool {
+    pub(super) fn withhold(&self, circuit: &Arc<Circuit>, from: Whose) -> bool {
+        let is_congested = |lane: &Lane| lane.data_bytes.load(Ordering::Relaxed) > CONGESTED_BYTES;
+        self.keep_while(circuit, from, is_congested)
+    }
+
+    /// Keeps what a circuit was granted until the link has room for a frame that says so; false if it has now.
+    pub(super) fn postpone(&self, circuit: &Arc<Circuit>, from: Whose) -> bool {
+        let is_full = |lane: &Lane| lane.room.available_permits() < CONTROL_KIB as usize;
+        self.keep_while(circuit, from, is_full)
+    }
+
+    fn keep_while(
+        &self,
+        circuit: &Arc<Circuit>,
+        from: Whose,
+        has_to_wait: impl Fn(&Lane) -> bool,
+    ) -> bool {
         let lane = &self.0.0;
-        if lane.data_bytes.load(Ordering::Relaxed) <= CONGESTED_BYTES || self.has_ended() {
+        // The writer looks here after it has made room: what it does not see was asked after that.
+        let mut withheld = lane.withheld.lock();
+        if self.has_ended() || !has_to_wait(lane) {
             return false;
         }
-        lane.withheld.lock().push(Withheld {
+        withheld.push(Withheld {
             circuit: Arc::downgrade(circuit),
             from,
-            bytes,
         });
         true
     }
@@ -296,14 +312,9 @@ impl Queued {
             return;
         }
         let withheld = std::mem::take(&mut *self.0.withheld.lock());
-        for Withheld {
-            circuit,
-            from,
-            bytes,
-        } in withheld
-        {
+        for Withheld { circuit, from } in withheld {
             if let Some(circuit) = circuit.upgrade() {
-                circuit.pass_on(from, bytes);
+                circuit.pass_on(from);
             }
         }
     }
