@@ -103,6 +103,8 @@ pub(crate) struct State {
     pub(crate) reader: Option<Waker>,
     pub(crate) writer: Option<Waker>,
     frame: Vec<u8>,
+    /// Nothing more can be written.
+    pub(crate) is_shut: bool,
 }
 
 /// Starts the task of a stream.
@@ -120,6 +122,7 @@ pub(crate) fn start(
             reader: None,
             writer: None,
             frame: Vec::new(),
+            is_shut: false,
         }),
         kick: Notify::new(),
         armed_ms: AtomicU64::new(0),

@@ -140,6 +140,9 @@ impl AsyncWrite for Stream {
         if let Some(end) = state.core.end() {
             return Poll::Ready(Err(error_of(end)));
         }
+        if state.is_shut {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         let room = state.core.room();
         if room == 0 && !buf.is_empty() {
             state.writer = Some(cx.waker().clone());
@@ -160,6 +163,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.shared.state.lock().is_shut = true;
         self.with(protocol::stream::Stream::finish);
         Poll::Ready(Ok(()))
     }
