@@ -19,7 +19,7 @@ const { World } = require("./world.js");
 const DEFAULT_SEED = "2";
 /** So many at least; then on until each error and event has occurred, to this many times as many. */
 const DEFAULT_TRANSACTIONS = 300;
-const PATIENCE = 4;
+const PATIENCE = 6;
 const VIEWS_PER_TRANSACTION = 2;
 const GAS_LIMIT = 8_000_000n;
 const FEE = 20n * 10n ** 9n;
@@ -27,11 +27,11 @@ const FEE = 20n * 10n ** 9n;
 const BENT = 12;
 
 const WEIGHTS = [
-  [7, "register"],
+  [10, "register"],
   [4, "update"],
   [3, "addStake"],
-  [4, "unbond"],
-  [5, "withdraw"],
+  [6, "unbond"],
+  [9, "withdraw"],
   [2, "deployNodeRegistry"],
   [5, "setRoute"],
   [6, "setRouteBySig"],

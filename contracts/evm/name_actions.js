@@ -82,10 +82,12 @@ async function registerName(world, random) {
   // Mostly the oldest that can be used, of the registry that gives it the time.
   const isUsable = ({ good, registrar, at }) => good && registrar === world.names[0].registrar && world.now > at + 1n;
   const usable = world.claims.find(isUsable);
-  const chosen = usable && random.chance(80) ? usable : random.pick(world.claims);
+  // Or the newest, which is too new; or any.
+  const other = random.chance(30) ? world.claims.at(-1) : random.pick(world.claims);
+  const chosen = usable && random.chance(75) ? usable : other;
   const { registrar, claim: committed } = chosen;
-  const other = chosen !== usable && random.chance(25) ? random.pick([{ owner: world.stranger.address }, { secret: random.hex(32) }, { label: "other" }]) : {};
-  const shown = { ...committed, ...other };
+  const changes = chosen !== usable && random.chance(25) ? random.pick([{ owner: world.stranger.address }, { secret: random.hex(32) }, { label: "other" }]) : {};
+  const shown = { ...committed, ...changes };
   const price = await priceOf(world, registrar, shown.label, shown.duration);
   const made = paid(world, random, registrar, encode(NAME_REGISTRAR, "register", [shown]), price);
   if (chosen === usable && made.to === registrar && made.value >= price) {
@@ -115,11 +117,19 @@ async function owned(world, random) {
   return { names, node, from: random.chance(15) ? world.stranger : (theirs ?? person(world, random)) };
 }
 
-/** The deepest name that there is, to go below it. */
-const deepest = (world) => ({ names: world.names[0], node: world.deepest, from: world.operators[0] });
+/** A name below the deepest that there may be. */
+function goTooDeep(world, random) {
+  const label = random.hex(32);
+  const [name, args] = random.pick([
+    ["setSubnodeOwner", [world.deepest, label, world.stranger.address]],
+    ["setSubnodeRecord", [world.deepest, label, world.stranger.address, world.names[0].resolver, 0n]],
+  ]);
+  return { from: world.operators[0], to: world.names[0].registry, data: encode(NAMES, name, args), value: 0n };
+}
 
 async function changeNode(world, random) {
-  const { names, node, from } = random.chance(10) ? deepest(world) : await owned(world, random);
+  if (random.chance(8)) return goTooDeep(world, random);
+  const { names, node, from } = await owned(world, random);
   const label = viem.keccak256(viem.toHex(random.pick(["pay", "*"])));
   const to = random.pick([person(world, random).address, from.address]);
   const resolver = random.chance(70) ? names.resolver : random.hex(20);
