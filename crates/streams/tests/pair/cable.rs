@@ -215,7 +215,13 @@ impl Redial for Exchange {
         &self,
         open: OpenStream,
     ) -> Pin<Box<dyn Future<Output = Result<Circuit, RedialError>> + Send + '_>> {
-        Box::pin(async move { self.resume(&open) })
+        Box::pin(async move {
+            // It takes a while: readers that were woken by the loss wait again.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            self.resume(&open)
+        })
     }
 }
 
