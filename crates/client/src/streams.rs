@@ -1,6 +1,6 @@
 //! Streams to nodes: opened over a path as any exchange takes, resumed over another when that breaks.
 //!
-//! All streams through one entry share one connection to it ([`links::EntryLinks`]). What a stream is asked
+//! All streams through one entry share one connection to it (`links::EntryLinks`). What a stream is asked
 //! for travels in the layers that a command would travel in; entry and relay then splice what follows, blind.
 
 mod dialler;
