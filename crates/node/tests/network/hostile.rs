@@ -30,6 +30,25 @@ impl Link {
     /// Dials `to` as the `from`-th node.
     pub(crate) async fn dial(world: &World, from: u64, to: usize) -> Self {
         let (me, node) = (keys(from), &world.nodes[to]);
+        let shake = Handshake::dial(
+            me.wallet.address(),
+            &me.transport_secret(),
+            &node.address,
+            &node.transport_key,
+            0,
+        );
+        Self::shake(world, to, shake.unwrap()).await
+    }
+
+    /// Dials `to` as a client does.
+    pub(crate) async fn dial_as_client(world: &World, to: usize) -> Self {
+        let node = &world.nodes[to];
+        let shake = Handshake::dial_as_client(&mut OsRng, &node.address, &node.transport_key, 0);
+        Self::shake(world, to, shake.unwrap()).await
+    }
+
+    async fn shake(world: &World, to: usize, shake: (Handshake, Vec<u8>)) -> Self {
+        let node = &world.nodes[to];
         let mut socket = TcpStream::connect(node.socket).await.unwrap();
         let upgrade = format!(
             "GET /x HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -40,14 +59,7 @@ impl Link {
         let mut head = vec![0; 1024];
         let n = socket.read(&mut head).await.unwrap();
         assert!(head[..n].starts_with(b"HTTP/1.1 101"));
-        let (handshake, message) = Handshake::dial(
-            me.wallet.address(),
-            &me.transport_secret(),
-            &node.address,
-            &node.transport_key,
-            0,
-        )
-        .unwrap();
+        let (handshake, message) = shake;
         socket.write_u16(message.len() as u16).await.unwrap();
         socket.write_all(&message).await.unwrap();
         let mut answer = vec![0; usize::from(socket.read_u16().await.unwrap())];
@@ -127,7 +139,7 @@ fn forward(next: WalletAddress) -> impl Fn() -> Body<'static> {
 }
 
 /// A socket that takes connections and says nothing, in the place of a node that was stopped.
-async fn silent_node(world: &mut World, index: usize) -> TcpListener {
+pub(crate) async fn silent_node(world: &mut World, index: usize) -> TcpListener {
     world.stop_node(index).await;
     TcpListener::bind(world.nodes[index].socket).await.unwrap()
 }

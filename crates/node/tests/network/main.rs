@@ -6,6 +6,7 @@
     reason = "helpers of tests are outside of test functions"
 )]
 
+mod circuits;
 mod clients;
 mod hostile;
 #[cfg(feature = "nats")]
@@ -15,5 +16,6 @@ mod server;
 mod shared;
 mod stolen;
 mod strangers;
+mod streams;
 mod transit;
 mod world;

@@ -9,7 +9,7 @@ use packet::SizeClass;
 use protocol::answer::{Answer, Refusal, open_answer};
 use protocol::command::{Body, Subject};
 use protocol::frame::{Header, Kind};
-use protocol::link::{Handshake, Opener, Sealer};
+use protocol::link::{Handshake, Incoming, Opener, Sealer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use wallet::KeyId;
@@ -24,7 +24,7 @@ fn look_up() -> Body<'static> {
 }
 
 /// The accepting end of a link, in the place of a node: it takes frames and answers nothing by itself.
-struct Taker {
+pub(crate) struct Taker {
     socket: TcpStream,
     sealer: Sealer,
     opener: Opener,
@@ -32,7 +32,7 @@ struct Taker {
 }
 
 impl Taker {
-    async fn accept(listener: &TcpListener, node: u64) -> Self {
+    pub(crate) async fn accept(listener: &TcpListener, node: u64) -> Self {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -66,12 +66,18 @@ impl Taker {
         }
     }
 
-    /// The number of the next request, or of what is said of one; signs of life are answered.
-    async fn next(&mut self) -> (Kind, u64) {
+    /// The number of the next request, or of what is said of one.
+    pub(crate) async fn next(&mut self) -> (Kind, u64) {
+        let frame = self.frame().await;
+        (frame.header.kind, frame.header.request)
+    }
+
+    /// The next frame; signs of life are answered.
+    pub(crate) async fn frame(&mut self) -> Incoming {
         loop {
             while let Some(frame) = self.opener.next_of(&mut self.wire).unwrap() {
                 if frame.header.kind != Kind::Ping {
-                    return (frame.header.kind, frame.header.request);
+                    return frame.detached();
                 }
                 self.say(Header::control(Kind::Pong, 0), &[]).await;
             }
@@ -81,7 +87,7 @@ impl Taker {
         }
     }
 
-    async fn say(&mut self, header: Header, payload: &[u8]) {
+    pub(crate) async fn say(&mut self, header: Header, payload: &[u8]) {
         assert!(self.sealer.push(header, payload));
         let mut out = Vec::new();
         self.sealer.flush(&mut out);
@@ -89,7 +95,7 @@ impl Taker {
     }
 }
 
-async fn answer(link: &mut Link) -> (u64, Answer) {
+pub(crate) async fn answer(link: &mut Link) -> (u64, Answer) {
     let frame = tokio::time::timeout(SOON, link.next()).await;
     let frame = frame.expect("no answer").expect("the link closed");
     assert_eq!(frame.header.kind, Kind::Answer);

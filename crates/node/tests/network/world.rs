@@ -1,5 +1,6 @@
 //! A chain, its contracts and some nodes on loopback.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct World {
     pub(crate) network: NetworkFile,
     pub(crate) nodes: Vec<TestNode>,
     folder: TempDir,
+    /// Those that are bridges, by their seeds.
+    bridges: HashMap<u64, bridge::Config>,
     chain: Option<RunningChain>,
     stop: CancellationToken,
 }
@@ -83,6 +86,11 @@ async fn status(admin: SocketAddr) -> std::io::Result<String> {
 
 impl World {
     pub(crate) async fn new(count: u64) -> Self {
+        Self::with_bridges(count, HashMap::new()).await
+    }
+
+    /// A world some of whose nodes are bridges.
+    pub(crate) async fn with_bridges(count: u64, bridges: HashMap<u64, bridge::Config>) -> Self {
         let funder = WalletKey::from_bytes([7; 32]).unwrap();
         let stop = CancellationToken::new();
         let config = ChainConfig {
@@ -121,6 +129,7 @@ impl World {
             network,
             nodes: Vec::new(),
             folder,
+            bridges,
             chain: Some(chain),
             stop,
         };
@@ -176,6 +185,20 @@ impl World {
         panic!("node {index} does not know all nodes");
     }
 
+    /// Waits until a number of a node's status is what it should be.
+    pub(crate) async fn await_count(&self, index: usize, name: &str, count: usize) {
+        let mut last = String::new();
+        for _ in 0..100 {
+            last = status(self.nodes[index].admin).await.unwrap();
+            let field = format!("\"{name}\":{count}");
+            if last.contains(&(field.clone() + ",")) || last.contains(&(field + "}")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{name} is not {count}: {last}");
+    }
+
     /// The settings of a node.
     pub(crate) fn config(&self, node: &TestNode) -> NodeConfig {
         NodeConfig {
@@ -190,7 +213,7 @@ impl World {
             },
             plain_intake: Some("/intake".into()),
             submit_routes: true,
-            bridge: None,
+            bridge: self.bridges.get(&node.seed).cloned(),
         }
     }
 
