@@ -20,7 +20,7 @@ use tracing_subscriber::filter::LevelFilter;
 use wallet::{CertificateKind, SecretCertificate, WalletKey};
 
 use crate::front::Front;
-use crate::record::{Log, Recorder};
+use crate::record::{Log, Needles, Recorder};
 
 const STAKE_WEI: u128 = 1_000_000;
 
@@ -39,6 +39,8 @@ pub(crate) struct Devnet {
 /// A node, and where all that it sees is kept.
 pub(crate) struct RecordedNode {
     pub(crate) address: NodeId,
+    /// Its address and the IDs of its keys.
+    pub(crate) names: Needles,
     pub(crate) front: Front,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) folder: PathBuf,
@@ -78,6 +80,11 @@ async fn page(admin: SocketAddr, path: &str) -> std::io::Result<String> {
 
 impl Devnet {
     pub(crate) async fn up(count: usize) -> Self {
+        Self::with_bridge(count, None).await
+    }
+
+    /// A network in which the last node is a bridge.
+    pub(crate) async fn with_bridge(count: usize, bridge: Option<bridge::Config>) -> Self {
         let funder = WalletKey::generate(&mut OsRng);
         let stop = CancellationToken::new();
         let config = ChainConfig {
@@ -116,8 +123,9 @@ impl Devnet {
             folder: tempfile::tempdir().unwrap(),
         };
         let registrar = Registrar::new(&devnet.network, &funder).unwrap();
-        for _ in 0..count {
-            devnet.join(&registrar, &funder).await;
+        for place in 1..=count {
+            let bridge = bridge.clone().filter(|_| place == count);
+            devnet.join(&registrar, &funder, bridge).await;
         }
         for node in &devnet.nodes {
             devnet.await_node(node).await;
@@ -125,7 +133,12 @@ impl Devnet {
         devnet
     }
 
-    async fn join(&mut self, registrar: &Registrar, funder: &WalletKey) {
+    async fn join(
+        &mut self,
+        registrar: &Registrar,
+        funder: &WalletKey,
+        bridge: Option<bridge::Config>,
+    ) {
         let keys = node_keys();
         let (socket, admin) = (free_socket(), free_socket());
         let front = Front::before(socket).await;
@@ -148,6 +161,10 @@ impl Devnet {
             .unwrap();
         registrar.register_node(&signed, STAKE_WEI).await.unwrap();
         self.public.push(certificate.to_bytes());
+        let mut names = Needles::wallet(&address);
+        for key in certificate.key_ids() {
+            names = names.or(Needles::bytes(key.as_bytes()));
+        }
         let subkeys = certificate.subkeys().iter().map(|key| key.fingerprint);
         for fingerprint in subkeys.chain([certificate.fingerprint()]) {
             self.public.push(fingerprint.as_bytes().to_vec());
@@ -167,13 +184,14 @@ impl Devnet {
             },
             plain_intake: Some("/intake".into()),
             submit_routes: true,
-            bridge: None,
+            bridge,
         };
         let recorder = Arc::new(Recorder::default());
         let (observer, stop) = (Arc::clone(&recorder), self.stop.child_token());
         let thread = std::thread::spawn(move || run_recorded(config, keys, observer, stop));
         self.nodes.push(RecordedNode {
             address,
+            names,
             front,
             recorder,
             folder,

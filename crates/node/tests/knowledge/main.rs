@@ -22,4 +22,5 @@ mod front;
 mod page;
 mod people;
 mod record;
+mod streams;
 mod tables;

@@ -23,6 +23,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Somebody, and what would give them away.
 pub(crate) struct Person {
     pub(crate) client: Client,
+    /// What the client is carried by, where it avoids some nodes.
+    pub(crate) network: Option<Network>,
     pub(crate) ip: IpAddr,
     pub(crate) rpc: Front,
     /// Wallet address.
@@ -69,6 +71,7 @@ impl Person {
         assert_eq!(drawing.entries().len(), entries.len());
         drop(drawing);
 
+        let mut kept = None;
         let client = if avoided.is_empty() {
             let mut options = ClientOptions::new(home.path(), network);
             options.from = Some(ip);
@@ -78,6 +81,7 @@ impl Person {
             let carrier = carrier.unwrap();
             // As if they were mailboxes of its own, which are no relays either.
             carrier.exclude_as_entries(avoided.iter().map(|place| devnet.nodes[*place].address));
+            kept = Some(carrier.clone());
             let account = opened.unlock(&created.head, "").unwrap();
             Client::with_carrier(opened, account, Arc::new(carrier))
         };
@@ -91,6 +95,7 @@ impl Person {
         let wallet = Needles::wallet(&client.address());
         Self {
             client,
+            network: kept,
             ip,
             rpc,
             wallet,

@@ -24,6 +24,9 @@ pub(crate) enum Seen {
     Asked(IpAddr, Vec<u8>),
     /// What went back: an answer or an item.
     Told(IpAddr, Vec<u8>),
+    /// A frame of a client's link.
+    ClientIn(IpAddr, Kind, Vec<u8>),
+    ClientOut(IpAddr, Vec<u8>),
     LinkIn(NodeId, Kind, Vec<u8>),
     LinkOut(Kind, Vec<u8>),
     Command(Vec<u8>),
@@ -37,6 +40,8 @@ impl Seen {
             Self::Connection(_) => &[],
             Self::Asked(_, bytes)
             | Self::Told(_, bytes)
+            | Self::ClientIn(_, _, bytes)
+            | Self::ClientOut(_, bytes)
             | Self::LinkIn(_, _, bytes)
             | Self::LinkOut(_, bytes)
             | Self::Command(bytes)
@@ -50,6 +55,8 @@ impl Seen {
             Self::Connection(_) => "a connection",
             Self::Asked(..) => "a client's frame",
             Self::Told(..) => "a frame for a client",
+            Self::ClientIn(..) => "a frame from a client's link",
+            Self::ClientOut(..) => "a frame for a client's link",
             Self::LinkIn(..) => "a frame from a link",
             Self::LinkOut(..) => "a frame for a link",
             Self::Command(_) => "an opened layer",
@@ -61,7 +68,11 @@ impl Seen {
     /// The address that it came from or went to, where the node knows one.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         match self {
-            Self::Connection(ip) | Self::Asked(ip, _) | Self::Told(ip, _) => Some(*ip),
+            Self::Connection(ip)
+            | Self::Asked(ip, _)
+            | Self::Told(ip, _)
+            | Self::ClientIn(ip, ..)
+            | Self::ClientOut(ip, _) => Some(*ip),
             _ => None,
         }
     }
@@ -83,6 +94,12 @@ impl Observer for Recorder {
             Sight::Connection { from } => Seen::Connection(from.ip()),
             Sight::Asked { by, frame } => Seen::Asked(by.ip(), payload(frame)),
             Sight::Told { to, frame } => Seen::Told(to.ip(), payload(frame)),
+            Sight::ClientIn {
+                by,
+                header,
+                payload,
+            } => Seen::ClientIn(by.ip(), header.kind, payload.to_vec()),
+            Sight::ClientOut { to, payload, .. } => Seen::ClientOut(to.ip(), payload.to_vec()),
             Sight::LinkIn {
                 peer,
                 header,
