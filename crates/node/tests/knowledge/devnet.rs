@@ -48,9 +48,11 @@ pub(crate) struct RecordedNode {
     thread: std::thread::JoinHandle<()>,
 }
 
+/// A socket at an address that nobody connects from, so that nobody takes its port before the node does.
 fn free_socket() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+    let [a, b, c] = rand::random();
+    let host = Ipv4Addr::new(127, u8::max(a, 1), b, u8::clamp(c, 1, 254));
+    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
 fn now_s() -> u64 {
