@@ -180,7 +180,7 @@ fn slow_download(
 
 pub(super) fn entry_and_relay_die(devnet: &mut Devnet) -> Result<()> {
     let (_person, proxy) = browsing(devnet)?;
-    let bytes = 32 * MIB;
+    let bytes = 64 * MIB;
     let download = slow_download(&proxy, site(devnet), bytes)?;
     let mut killed = Vec::new();
     while killed.len() < 2 && !download.is_finished() {
