@@ -106,6 +106,7 @@ static NODE: LazyLock<Running> = LazyLock::new(|| {
         mailbox: MailboxConfig::default(),
         plain_intake: network.plain_intake_path.clone(),
         submit_routes: false,
+        bridge: None,
         network,
     };
     runtime.spawn(async move {
