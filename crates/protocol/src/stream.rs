@@ -290,6 +290,12 @@ impl Stream {
         self.attachment.is_none() && self.end.is_none()
     }
 
+    /// Says whether the far end was heard over the circuit that the stream has.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.attachment.is_some() && self.cut_off_ms.is_none() && self.secret.is_some()
+    }
+
     /// Says whether the stream has a circuit. What it had is to be closed as soon as it has none.
     #[must_use]
     pub fn has_circuit(&self) -> bool {

@@ -19,8 +19,26 @@ const MAX_STREAMS: usize = 65_536;
 #[derive(Debug)]
 pub struct Accepter {
     cipher: Cipher,
-    streams: Mutex<HashMap<StreamId, Weak<Shared>>>,
+    streams: Mutex<Known>,
 }
+
+/// The streams that can be resumed, and some that are over.
+#[derive(Debug, Default)]
+struct Known {
+    by_id: HashMap<StreamId, Weak<Shared>>,
+    /// With so many it is looked through for those that are over: even a name for one keeps its memory.
+    look_at: usize,
+}
+
+impl Known {
+    fn forget_those_that_are_over(&mut self) {
+        self.by_id.retain(|_, shared| shared.strong_count() > 0);
+        self.look_at = (2 * self.by_id.len()).max(LOOK_FROM);
+    }
+}
+
+/// Fewer streams than this are not looked through.
+const LOOK_FROM: usize = 64;
 
 /// What an opener's command led to.
 #[derive(Debug)]
@@ -55,15 +73,16 @@ impl Accepter {
     #[must_use]
     pub fn count(&self) -> usize {
         let mut streams = self.streams.lock();
-        streams.retain(|_, shared| shared.strong_count() > 0);
-        streams.len()
+        streams.forget_those_that_are_over();
+        streams.by_id.len()
     }
 
     /// Takes a command that nobody has obeyed before. `circuit` is called for the circuit that it came with, where
     /// that is wanted.
     pub fn accept(&self, open: &OpenStream, circuit: impl FnOnce() -> Circuit) -> Accepted {
         if let Purpose::Resume(resume) = open.purpose() {
-            let known = self.streams.lock().get(&resume.id).and_then(Weak::upgrade);
+            let known = self.streams.lock().by_id.get(&resume.id).cloned();
+            let known = known.and_then(|shared| shared.upgrade());
             let Some(shared) = known else {
                 return Accepted::Unknown;
             };
@@ -74,10 +93,10 @@ impl Accepter {
         }
         {
             let mut streams = self.streams.lock();
-            if streams.len() >= MAX_STREAMS {
-                streams.retain(|_, shared| shared.strong_count() > 0);
+            if streams.by_id.len() >= streams.look_at {
+                streams.forget_those_that_are_over();
             }
-            if streams.len() >= MAX_STREAMS {
+            if streams.by_id.len() >= MAX_STREAMS {
                 return Accepted::Full;
             }
         }
@@ -88,7 +107,7 @@ impl Accepter {
         let id = core.id();
         let stream = start(core, circuit(), None);
         let shared = Arc::downgrade(stream.shared());
-        self.streams.lock().insert(id, shared);
+        self.streams.lock().by_id.insert(id, shared);
         Accepted::New(stream, open.purpose().clone())
     }
 }

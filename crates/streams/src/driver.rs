@@ -23,7 +23,7 @@ const CIRCUIT_CREDIT_BYTES: u32 = WINDOW_BYTES as u32 + WINDOW_BYTES as u32 / 8;
 const CREDIT_PIECE_BYTES: u32 = 128 * 1024;
 /// Events taken in one go.
 const EVENTS_AT_ONCE: usize = 32;
-/// The first wait after a circuit could not be had; doubles up to [`REDIAL_MOST`].
+/// The first wait after a circuit that could not be had, or led nowhere; doubles up to [`REDIAL_MOST`].
 const REDIAL_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait between tries for a circuit.
 const REDIAL_MOST: Duration = Duration::from_secs(5);
@@ -241,7 +241,8 @@ async fn drive(
 ) {
     let mut events = Some(events);
     let mut batch = Vec::with_capacity(EVENTS_AT_ONCE);
-    let mut wait = REDIAL_FIRST;
+    // The first try is made at once; a circuit that is refused at once must not lead to the next one at once.
+    let mut wait = Duration::ZERO;
     loop {
         if let Some(new) = shared.take_handed() {
             events = Some(new);
@@ -250,26 +251,28 @@ async fn drive(
             let state = shared.state.lock();
             let due = state.core.next_timeout();
             let is_over = state.core.is_silent();
+            if state.core.is_heard() {
+                wait = Duration::ZERO;
+            }
             (due, is_over, state.core.is_detached() && redial.is_some())
         };
         if is_over {
             break;
         }
         if wants_circuit && let Some(redial) = &redial {
+            if !wait.is_zero() {
+                tokio::time::sleep(wait).await;
+                tick(&shared);
+            }
+            wait = (wait * 2).clamp(REDIAL_FIRST, REDIAL_MOST);
             match redial_once(&shared, &**redial).await {
                 Some(Ok(new)) => {
-                    (events, wait) = (Some(new), REDIAL_FIRST);
+                    events = Some(new);
                     continue;
                 }
                 // It is over, and whoever waits for it is to be told.
-                Some(Err(RedialError::Refused)) => continue,
+                Some(Err(_)) => continue,
                 None => {}
-                Some(Err(RedialError::NotNow)) => {
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(REDIAL_MOST);
-                    tick(&shared);
-                    continue;
-                }
             }
         }
         let due_ms = due_ms.unwrap_or(u64::MAX);

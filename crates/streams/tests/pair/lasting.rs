@@ -4,8 +4,17 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use streams::{Accepter, Cipher, End, Reset};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use streams::{
+    Accepter, Cipher, Circuit, CircuitSender, End, OpenStream, Redial, RedialError, Reset,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use tokio::sync::mpsc;
 
 use crate::cable::{Cable, Exchange, FAR, NEAR, bytes, connect, soon};
 
@@ -131,4 +140,45 @@ async fn resumed_stream_gives_its_old_circuit_up() {
     far.write_all(b"yz").await.unwrap();
     soon(near.read_u16()).await.unwrap();
     assert_eq!(old.sent_bytes(FAR), before, "it goes on over the old one");
+}
+
+/// Makes circuits that end as soon as they begin, as if a relay could not reach the far end.
+#[derive(Default)]
+struct DeadEnd(AtomicUsize);
+
+struct Nowhere;
+
+impl CircuitSender for Nowhere {
+    fn send(&self, _: &[u8]) {}
+
+    fn grant(&self, _: u32) {}
+}
+
+impl Redial for DeadEnd {
+    fn redial(
+        &self,
+        _: OpenStream,
+    ) -> Pin<Box<dyn Future<Output = Result<Circuit, RedialError>> + Send + '_>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        let (_, events) = mpsc::unbounded_channel();
+        Box::pin(std::future::ready(Ok(Circuit::new(Nowhere, events))))
+    }
+}
+
+/// A circuit that was refused at once led to the next one at once: for a minute, each stream to a dead bridge had layers
+/// sealed as fast as they could be.
+#[tokio::test(start_paused = true)]
+async fn circuits_that_lead_nowhere_are_not_made_without_a_pause() {
+    let (exchange, dead_end) = (Exchange::new(), Arc::<DeadEnd>::default());
+    let opening = streams::open(connect(), streams::best_cipher());
+    let (cable, near, far) = Cable::new();
+    let _far = exchange.accepter.accept(opening.command(), || far);
+    let again = Arc::clone(&dead_end);
+    let mut stream = opening.over(near, Some(again));
+    stream.write_all(b"some").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cable.cut();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let tries = dead_end.0.load(Ordering::Relaxed);
+    assert!((3..=10).contains(&tries), "{tries} tries");
 }
