@@ -11,7 +11,7 @@ from Crypto.Cipher import AES, ChaCha20_Poly1305
 from Crypto.Protocol.DH import import_x25519_private_key, import_x25519_public_key, key_agreement
 
 AES_256_GCM, CHACHA20_POLY1305 = 0, 1
-LAST, RESET, HELLO, ASKS, OPENED = 1, 2, 4, 8, 16
+LAST, RESET, ASKS, OPENED = 1, 2, 8, 16
 MIXED = 1 << 63
 REKEY_FRAMES = 1 << 16
 WINDOW = 1 << 20
@@ -76,7 +76,7 @@ class Circuit:
         self.cipher = AES_256_GCM if ciphers == (AES_256_GCM, AES_256_GCM) else CHACHA20_POLY1305
 
     def key(self, sender, mixed, generation=0):
-        info = f"stream/{sender}" if mixed else f"stream/early/{sender}"
+        info = f"stream/{sender}" if mixed else "stream/early/opener"
         key = derive(self.mixed if mixed else self.early, info.encode())
         for _ in range(generation):
             key = derive(key, b"stream/rekey")
@@ -86,11 +86,12 @@ class Circuit:
         """One frame, with all that it is made of."""
         note = bytes([flags, reset]) + len(padding).to_bytes(2, "big") + unused
         note += b"".join(number.to_bytes(8, "big") for number in (offset, received, WINDOW))
-        hello = self.shares[1] + bytes([self.cipher]) + bytes(7) if flags & HELLO else b""
-        clear = note + hello + data + padding
-        field = (counter | (MIXED if mixed else 0)).to_bytes(8, "big")
+        is_first_word = sender == "accepter" and counter == 0
+        hello = self.shares[1] + bytes([self.cipher]) + bytes(7) if is_first_word else b""
+        clear = note + data + padding
+        head = (counter | (MIXED if mixed else 0)).to_bytes(8, "big") + hello
         key = self.key(sender, mixed, counter // REKEY_FRAMES)
-        sealed = field + seal(self.cipher if mixed else self.first_cipher, key, counter, field, clear)
+        sealed = head + seal(self.cipher if mixed else self.first_cipher, key, counter, head, clear)
         return {
             "from": sender, "mixed": mixed, "counter": counter, "flags": flags, "offset": offset, "received": received,
             "data": data.hex(), "clear": clear.hex(), "sealed": sealed.hex(),
@@ -101,8 +102,7 @@ class Circuit:
         command = cbor([1, NODE, TIME, NONCE, ANSWER_KEY, 3, fields])
         keys = {
             f"{'mixed' if mixed else 'early'} {sender}": [self.key(sender, mixed, n).hex() for n in range(3)]
-            for mixed in (False, True)
-            for sender in ("opener", "accepter")
+            for mixed, sender in ((False, "opener"), (True, "opener"), (True, "accepter"))
         }
         return {
             "secret": self.secret.hex(),
@@ -137,7 +137,7 @@ def connection():
     one = Circuit(secret, fixed("opener 1"), fixed("accepter 1"), ciphers)
     first = one.vector(ciphers[0], [0, "example.org:443"], [
         one.frame("opener", False, 0, data=request),
-        one.frame("accepter", False, 0, HELLO | OPENED, received=asked, data=answer),
+        one.frame("accepter", True, 0, OPENED, received=asked, data=answer),
         one.frame("opener", True, 1, LAST, offset=asked, received=answered),
         one.frame("accepter", True, 1, OPENED, received=asked + 1),
     ])
@@ -147,7 +147,7 @@ def connection():
     all_of_it = answered + len(rest) + 1
     second = two.vector(ciphers[0], [2, stream, answered, right], [
         two.frame("opener", False, 0, LAST, offset=asked, received=answered),
-        two.frame("accepter", False, 0, HELLO | OPENED | LAST, offset=answered, received=asked + 1, data=rest),
+        two.frame("accepter", True, 0, OPENED | LAST, offset=answered, received=asked + 1, data=rest),
         two.frame("opener", True, 1, received=all_of_it),
     ])
     return {"name": "a connection, resumed", "ciphers": ciphers, "id": stream.hex(), "circuits": [first, second]}
@@ -159,7 +159,7 @@ def datagrams():
     secret = fixed("secret 3")
     circuit = Circuit(secret, fixed("opener 3"), fixed("accepter 3"), ciphers)
     vector = circuit.vector(ciphers[0], [1], [
-        circuit.frame("accepter", False, 0, HELLO),
+        circuit.frame("accepter", True, 0),
         circuit.frame("opener", True, 0, data=b"ping"),
         circuit.frame("accepter", True, 1, RESET, reset=5, received=4),
     ])
@@ -173,7 +173,7 @@ def idle():
     circuit = Circuit(secret, fixed("opener 4"), fixed("accepter 4"), ciphers)
     vector = circuit.vector(ciphers[0], [0, "[2001:db8::1]:80"], [
         circuit.frame("opener", False, 0, data=b"x"),
-        circuit.frame("accepter", False, 0, HELLO, received=1),
+        circuit.frame("accepter", True, 0, received=1),
         circuit.frame("opener", True, 1, ASKS),
         circuit.frame("accepter", True, 1, received=1),
         circuit.frame("accepter", True, 2, 32, padding=bytes(5), unused=b"next", received=1, data=b"padded"),

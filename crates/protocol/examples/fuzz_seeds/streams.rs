@@ -9,7 +9,6 @@ use crate::{Outcome, Seeds};
 
 const LAST: u8 = 1;
 const RESET: u8 = 2;
-const HELLO: u8 = 4;
 const ASKS: u8 = 8;
 const WINDOW: u64 = 1 << 20;
 /// What a hostile accepter takes for its share, until the target puts the real one there.
@@ -68,7 +67,7 @@ fn note(flags: u8, offset: u64, received: u64, data: &str) -> Vec<u8> {
 }
 
 fn hello(flags: u8, received: u64, data: &str) -> Vec<u8> {
-    let note = note(HELLO | flags, 0, received, "");
+    let note = note(flags, 0, received, "");
     [&note[..], &HELLO_BYTES, data.as_bytes()].concat()
 }
 

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use rand::{CryptoRng, RngCore};
 
-use super::frame::{COUNTER_BYTES, Envelope, HELLO_BYTES, NOTE_BYTES, Note};
+use super::frame::{COUNTER_BYTES, Envelope, HELLO_BYTES, Head, Hello, NOTE_BYTES, Note};
 use super::keys::{Cipher, Early, Keys, Mixed, ResumeSecret, Share, StreamSecret};
 use super::open::OpenStream;
 use super::{ANSWER_MS, FrameError, KEEP_ALIVE_MS, MAX_FRAME_BYTES, Role, SILENCE_MS};
@@ -20,7 +20,8 @@ pub(super) struct Attachment {
     next_out: u64,
     /// What is sent is sealed by mixed keys.
     mixed_out: bool,
-    opening: Keys,
+    /// An opener has none until it has the accepter's share.
+    opening: Option<Keys>,
     next_in: u64,
     mixed_in: bool,
     stage: Stage,
@@ -40,11 +41,7 @@ enum Stage {
     /// The opener has mixed it in.
     Mixed(ResumeSecret),
     /// The accepter has its share to send.
-    Hello {
-        share: [u8; 32],
-        data: Box<Keys>,
-        far: Box<Keys>,
-    },
+    Hello { share: [u8; 32], far: Box<Keys> },
     /// The accepter has sent it and waits for a frame under mixed keys.
     Said { far: Box<Keys> },
     /// The accepter has had one.
@@ -60,17 +57,9 @@ impl Attachment {
         now_ms: u64,
     ) -> Self {
         let early = Early::new(secret, former);
-        let (sending, opening) = (
-            early.keys(Role::Opener, cipher),
-            early.keys(Role::Accepter, cipher),
-        );
-        let mut new = Self::new(
-            Role::Opener,
-            sending,
-            opening,
-            Stage::Waiting { early, share },
-            now_ms,
-        );
+        let sending = early.keys(cipher);
+        let stage = Stage::Waiting { early, share };
+        let mut new = Self::new(Role::Opener, sending, None, stage, now_ms);
         // The command itself wants an answer.
         new.asked_ms = Some(now_ms);
         new
@@ -87,25 +76,21 @@ impl Attachment {
         let early = Early::new(&open.secret, former);
         let share = Share::random(rng);
         let mixed = early.mix(&share, &open.share).ok()?;
+        let (sending, opening) = (mixed.keys(Role::Accepter, cipher), early.keys(open.cipher));
         let stage = Stage::Hello {
             share: share.public(),
-            data: Box::new(mixed.keys(Role::Accepter, cipher)),
             far: Box::new(mixed.keys(Role::Opener, cipher)),
         };
-        let (sending, opening) = (
-            early.keys(Role::Accepter, open.cipher),
-            early.keys(Role::Opener, open.cipher),
-        );
-        let new = Self::new(Role::Accepter, sending, opening, stage, now_ms);
+        let new = Self::new(Role::Accepter, sending, Some(opening), stage, now_ms);
         Some((new, mixed.resume_secret()))
     }
 
-    fn new(role: Role, sending: Keys, opening: Keys, stage: Stage, now_ms: u64) -> Self {
+    fn new(role: Role, sending: Keys, opening: Option<Keys>, stage: Stage, now_ms: u64) -> Self {
         Self {
             role,
             sending,
             next_out: 0,
-            mixed_out: false,
+            mixed_out: role == Role::Accepter,
             opening,
             next_in: 0,
             mixed_in: false,
@@ -168,28 +153,27 @@ impl Attachment {
     ) {
         let asks = self.is_time_to_ask(now_ms);
         let hello = match &self.stage {
-            Stage::Hello { share, data, .. } => Some((*share, data.cipher())),
+            Stage::Hello { share, .. } => Some(Hello::new(share, self.sending.cipher())),
             _ => None,
         };
         let envelope = Envelope {
             note,
-            hello: hello.is_some(),
             asks,
             padding_bytes: 0,
         };
         let counter = self.next_out;
         let field = (counter | if self.mixed_out { MIXED } else { 0 }).to_be_bytes();
-        out.extend_from_slice(&field);
+        let head = Head::new(field, hello.as_ref());
+        out.extend_from_slice(head.as_bytes());
         let sealed_from = out.len();
         out.extend_from_slice(&envelope.encode());
-        if let Some((share, cipher)) = hello {
-            out.extend_from_slice(&share);
-            out.extend_from_slice(&[cipher.to_byte(), 0, 0, 0, 0, 0, 0, 0]);
-        }
         data(out);
-        self.sending
-            .at(counter)
-            .seal_tail(counter_nonce(counter), &field, out, sealed_from);
+        self.sending.at(counter).seal_tail(
+            counter_nonce(counter),
+            head.as_bytes(),
+            out,
+            sealed_from,
+        );
         self.next_out += 1;
         self.sent_ms = now_ms;
         self.is_asked = false;
@@ -198,8 +182,7 @@ impl Attachment {
         }
         if hello.is_some() {
             let stage = core::mem::replace(&mut self.stage, Stage::Done);
-            if let Stage::Hello { data, far, .. } = stage {
-                (self.sending, self.mixed_out) = (*data, true);
+            if let Stage::Hello { far, .. } = stage {
                 self.stage = Stage::Said { far };
             }
         }
@@ -214,10 +197,10 @@ impl Attachment {
         if frame.len() < LEAST_BYTES || frame.len() > MAX_FRAME_BYTES {
             return Err(FrameError::Length);
         }
-        let (field, sealed) = frame
-            .split_first_chunk_mut::<COUNTER_BYTES>()
+        let field = *frame
+            .first_chunk::<COUNTER_BYTES>()
             .ok_or(FrameError::Length)?;
-        let number = u64::from_be_bytes(*field);
+        let number = u64::from_be_bytes(field);
         let (counter, is_mixed) = (number & !MIXED, number & MIXED != 0);
         if counter < self.next_in {
             return Ok(None);
@@ -225,24 +208,40 @@ impl Attachment {
         if counter > self.next_in {
             return Err(FrameError::Gap);
         }
-        if is_mixed != self.mixed_in {
-            self.expect_mixed(is_mixed)?;
-        }
-        let clear = self
-            .opening
+        let hello = match self.role == Role::Opener && counter == 0 {
+            true => Some(Hello::decode(&frame).ok_or(FrameError::Length)?),
+            false => None,
+        };
+        let mixed = match &hello {
+            Some(_) if !is_mixed => return Err(FrameError::Forged),
+            Some(hello) => Some(self.mix(hello)?),
+            None if is_mixed != self.mixed_in => {
+                self.expect_mixed(is_mixed)?;
+                None
+            }
+            None => None,
+        };
+        let head = Head::new(field, hello.as_ref());
+        let from = head.as_bytes().len();
+        let sealed = frame.get_mut(from..).ok_or(FrameError::Length)?;
+        let opening = match &mixed {
+            // What the share leads to is tried before it is kept: anybody on the way can put another one there.
+            Some((mixed, cipher)) => self.opening.insert(mixed.keys(Role::Accepter, *cipher)),
+            None => self.opening.as_mut().ok_or(FrameError::Forged)?,
+        };
+        let clear = opening
             .at(counter)
-            .open(counter_nonce(counter), field, sealed)
+            .open(counter_nonce(counter), head.as_bytes(), sealed)
             .map_err(|_| FrameError::Forged)?;
-        let (note, rest) = clear
-            .split_first_chunk::<NOTE_BYTES>()
+        let note = clear
+            .first_chunk::<NOTE_BYTES>()
             .ok_or(FrameError::Length)?;
         let envelope = Envelope::decode(note);
-        let mut from = COUNTER_BYTES + NOTE_BYTES;
-        if self.role == Role::Opener && counter == 0 {
-            let hello = rest.first_chunk::<HELLO_BYTES>();
-            let hello = hello.filter(|_| envelope.hello);
-            self.mix(hello.ok_or(FrameError::Protocol)?)?;
-            from += HELLO_BYTES;
+        let from = from + NOTE_BYTES;
+        if let Some((mixed, cipher)) = mixed {
+            (self.sending, self.mixed_out) = (mixed.keys(Role::Opener, cipher), true);
+            self.mixed_in = true;
+            self.stage = Stage::Mixed(mixed.resume_secret());
         }
         self.next_in += 1;
         self.heard_ms = now_ms;
@@ -264,7 +263,7 @@ impl Attachment {
         }
         match core::mem::replace(&mut self.stage, Stage::Done) {
             Stage::Said { far } => {
-                (self.opening, self.mixed_in) = (*far, true);
+                (self.opening, self.mixed_in) = (Some(*far), true);
                 Ok(())
             }
             // An opener has changed when it was told; an accepter can't be answered before it has spoken.
@@ -275,21 +274,16 @@ impl Attachment {
         }
     }
 
-    /// The opener's share of the mixing.
-    fn mix(&mut self, hello: &[u8; HELLO_BYTES]) -> Result<(), FrameError> {
+    /// What the accepter's share and the opener's lead to.
+    fn mix(&self, hello: &Hello) -> Result<(Mixed, Cipher), FrameError> {
         let Stage::Waiting { early, share } = &self.stage else {
-            return Err(FrameError::Protocol);
+            return Err(FrameError::Forged);
         };
-        let (theirs, rest) = hello
-            .split_first_chunk::<32>()
-            .ok_or(FrameError::Protocol)?;
-        let cipher = rest.first().and_then(|byte| Cipher::from_byte(*byte));
-        let cipher = cipher.ok_or(FrameError::Protocol)?;
-        let mixed: Mixed = early.mix(share, theirs).map_err(|_| FrameError::Protocol)?;
-        (self.sending, self.mixed_out) = (mixed.keys(Role::Opener, cipher), true);
-        (self.opening, self.mixed_in) = (mixed.keys(Role::Accepter, cipher), true);
-        self.stage = Stage::Mixed(mixed.resume_secret());
-        Ok(())
+        let cipher = hello.cipher().ok_or(FrameError::Forged)?;
+        let mixed = early
+            .mix(share, hello.share())
+            .map_err(|_| FrameError::Forged)?;
+        Ok((mixed, cipher))
     }
 
     /// Something else than a frame's sign of life is under way: waiting for it begins now, unless it has begun.

@@ -192,13 +192,10 @@ impl Early {
         Self(derive(&secret.0, &[b"stream/secret", former]))
     }
 
-    /// The keys of what `sender` sends.
-    pub(super) fn keys(&self, sender: Role, cipher: Cipher) -> Keys {
-        let info: &[u8] = match sender {
-            Role::Opener => b"stream/early/opener",
-            Role::Accepter => b"stream/early/accepter",
-        };
-        Keys::new(cipher, derive(&self.0[..], &[info]))
+    /// The keys of what the opener sends before it has the accepter's share. There are none for the accepter: it
+    /// seals by nothing that its own share is not in, so that a command that comes twice never leads to one key twice.
+    pub(super) fn keys(&self, cipher: Cipher) -> Keys {
+        Keys::new(cipher, derive(&self.0[..], &[b"stream/early/opener"]))
     }
 
     pub(super) fn mix(&self, mine: &Share, theirs: &[u8; 32]) -> Result<Mixed, Degenerate> {
