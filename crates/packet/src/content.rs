@@ -32,6 +32,8 @@ impl<'a> ContentType<'a> {
     pub const TEXT: &'static str = "text/plain";
     /// Content type of a [`Chunk`].
     pub const CHUNK: &'static str = "application/vnd.conet.chunk";
+    /// Content type of an offer of a stream to a service (`docs/wire-format.md`, 12.2); no mailbox stores one.
+    pub const OFFER: &'static str = "application/vnd.conet.offer";
     /// Content type of a [`Receipt`].
     pub const RECEIPT: &'static str = "application/vnd.conet.receipt";
 

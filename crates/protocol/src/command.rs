@@ -16,10 +16,11 @@ use crate::answer::AnswerKey;
 pub use crate::cbor::CodecError;
 use crate::cbor::{array, finish, fixed, optional, writer, written};
 use crate::frame::STAMP_BYTES;
+use crate::rendezvous::{MeetingToken, ServiceTag};
 use crate::stream::OpenStream;
 use crate::{NodeId, PROTOCOL_VERSION};
 
-/// Bytes that a Forward command adds around its inner packet, at most; a layer of 512 bytes holds it.
+/// Bytes that a Forward or Meet command adds around its inner packet, at most; a layer of 512 bytes holds it.
 pub const FORWARD_OVERHEAD_BYTES: usize = 192;
 
 /// What ties a command to one node, one time and one answer.
@@ -70,6 +71,17 @@ pub enum Body<'b> {
     },
     /// Open a stream, or go on with one.
     OpenStream(OpenStream),
+    /// Hand an offer to a publisher of a service whose mailbox this is, and join its circuit to this one.
+    Meet {
+        /// The service.
+        tag: ServiceTag,
+        /// Hand it to all of the service's publishers: one of them knows the stream that it is about.
+        everyone: bool,
+        /// The offer: a packet sealed to the service's wallet.
+        offer: &'b [u8],
+    },
+    /// Join this circuit to the one that an offer came with.
+    Join(MeetingToken),
 }
 
 /// Whose certificate a look-up wants.
@@ -98,10 +110,10 @@ impl Command<'_> {
     /// Writes the command as CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let inner = if let Body::Forward { inner, .. } = &self.body {
-            inner.len()
-        } else {
-            4096
+        let inner = match &self.body {
+            Body::Forward { inner, .. } => inner.len(),
+            Body::Meet { offer, .. } => offer.len(),
+            _ => 4096,
         };
         let mut e = writer(inner + FORWARD_OVERHEAD_BYTES);
         written((|| {
@@ -144,6 +156,17 @@ impl Command<'_> {
                 Body::OpenStream(open) => {
                     e.u8(3)?;
                     open.encode(&mut e)?;
+                }
+                Body::Meet {
+                    tag,
+                    everyone,
+                    offer,
+                } => {
+                    e.u8(4)?.array(3)?;
+                    e.bytes(tag.as_bytes())?.bool(*everyone)?.bytes(offer)?;
+                }
+                Body::Join(token) => {
+                    e.u8(5)?.array(1)?.bytes(token.as_bytes())?;
                 }
             }
             Ok(())
@@ -210,6 +233,24 @@ impl<'b> Command<'b> {
                 }
             }
             3 => Body::OpenStream(OpenStream::decode(&mut d)?),
+            4 => {
+                let rest = array(&mut d, 3, "meet")?;
+                let tag = ServiceTag::from_bytes(fixed(&mut d, "service tag")?);
+                let everyone = d.bool()?;
+                let offer = d.bytes()?;
+                skip(&mut d, rest)?;
+                Body::Meet {
+                    tag,
+                    everyone,
+                    offer,
+                }
+            }
+            5 => {
+                let rest = array(&mut d, 1, "join")?;
+                let token = MeetingToken::from_bytes(fixed(&mut d, "meeting token")?);
+                skip(&mut d, rest)?;
+                Body::Join(token)
+            }
             value => {
                 return Err(CodecError::Unsupported {
                     what: "command kind",
@@ -259,6 +300,38 @@ mod tests {
         );
         let back = Command::decode(&bytes).unwrap();
         assert!(matches!(back.body, Body::Forward { inner: i, stamp: Some(_), .. } if i == inner));
+    }
+
+    #[test]
+    fn meet_and_join_survive_their_encoding_and_no_cut() {
+        let offer = vec![9; 14_000];
+        let tag = ServiceTag::from_bytes([7; 16]);
+        let meet = Body::Meet {
+            tag,
+            everyone: true,
+            offer: &offer,
+        };
+        let bytes = Command {
+            ties: ties(),
+            body: meet,
+        }
+        .encode();
+        assert!(bytes.len() <= offer.len() + FORWARD_OVERHEAD_BYTES);
+        let back = Command::decode(&bytes).unwrap();
+        assert!(
+            matches!(back.body, Body::Meet { tag: t, everyone: true, offer: o } if t == tag && o == offer)
+        );
+        assert!((0..bytes.len()).all(|length| Command::decode(&bytes[..length]).is_err()));
+        let token = MeetingToken::from_bytes([8; 16]);
+        let join = Body::Join(token);
+        let bytes = Command {
+            ties: ties(),
+            body: join,
+        }
+        .encode();
+        let back = Command::decode(&bytes).unwrap();
+        assert!(matches!(back.body, Body::Join(t) if t == token));
+        assert!((0..bytes.len()).all(|length| Command::decode(&bytes[..length]).is_err()));
     }
 
     #[test]

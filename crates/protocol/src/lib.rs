@@ -14,6 +14,7 @@
 //! * [`freshness::Freshness`]: no command is obeyed twice, across restarts;
 //! * [`link::Handshake`], [`link::Sealer`], [`link::Opener`]: node to node;
 //! * [`stream::Stream`]: a two-way pipe over circuits that nodes splice blind;
+//! * [`rendezvous`]: how callers and publishers of a service find each other;
 //! * [`stamp::Stamp`]: the price of what nobody asked for.
 //!
 //! ```
@@ -31,6 +32,7 @@ pub mod frame;
 pub mod freshness;
 pub mod link;
 pub mod order;
+pub mod rendezvous;
 mod secrets;
 pub mod session;
 pub mod stamp;

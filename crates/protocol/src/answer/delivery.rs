@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use minicbor::Decoder;
 
-use crate::cbor::{CodecError, array, finish, writer, written};
+use crate::cbor::{CodecError, array, finish, fixed, writer, written};
+use crate::rendezvous::MeetingToken;
 
 /// One item of a delivery stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,13 @@ pub enum Item {
         /// The mailbox's clock.
         node_time_ms: u64,
     },
+    /// Somebody wants a stream to a service that is served here.
+    Offer {
+        /// What a Join names.
+        token: MeetingToken,
+        /// The offer, sealed to the service's wallet.
+        packet: Bytes,
+    },
     /// The mailbox ends the stream; the reason is a status of 4.2.
     Closed {
         /// Why.
@@ -41,10 +49,9 @@ impl Item {
     /// Writes the item as CBOR.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut e = writer(if let Self::Packet { packet, .. } = self {
-            packet.len() + 32
-        } else {
-            32
+        let mut e = writer(match self {
+            Self::Packet { packet, .. } | Self::Offer { packet, .. } => packet.len() + 32,
+            _ => 32,
         });
         written((|| {
             match self {
@@ -64,6 +71,9 @@ impl Item {
                 } => e.array(3)?.u8(1)?.u64(*cursor)?.u64(*node_time_ms)?,
                 Self::Beat { node_time_ms } => e.array(2)?.u8(2)?.u64(*node_time_ms)?,
                 Self::Closed { status } => e.array(2)?.u8(3)?.u8(*status)?,
+                Self::Offer { token, packet } => {
+                    e.array(3)?.u8(4)?.bytes(token.as_bytes())?.bytes(packet)?
+                }
             };
             Ok(())
         })());
@@ -103,6 +113,11 @@ impl Item {
                 2,
             ),
             3 => (Self::Closed { status: d.u8()? }, 2),
+            4 => {
+                let token = MeetingToken::from_bytes(fixed(&mut d, "meeting token")?);
+                let packet = Bytes::copy_from_slice(d.bytes()?);
+                (Self::Offer { token, packet }, 3)
+            }
             value => {
                 return Err(CodecError::Unsupported {
                     what: "item kind",
@@ -139,6 +154,10 @@ mod tests {
             },
             Item::Beat { node_time_ms: 5 },
             Item::Closed { status: 16 },
+            Item::Offer {
+                token: MeetingToken::from_bytes([6; 16]),
+                packet: Bytes::from_static(b"offer"),
+            },
         ] {
             assert_eq!(Item::decode(&item.encode()).unwrap(), item);
         }

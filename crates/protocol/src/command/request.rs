@@ -5,6 +5,7 @@ use wallet::{CertificateBinding, Fingerprint, KeyId, WalletAddress, WalletSignat
 
 use crate::NodeId;
 use crate::cbor::{CodecError, array, finish, fixed, list, optional, writer, written};
+use crate::rendezvous::{MAX_SERVICE_TAGS, ServiceTag};
 
 /// Length of a decryption challenge's token in bytes.
 pub const TOKEN_BYTES: usize = 32;
@@ -56,6 +57,11 @@ pub enum Request<'b> {
     },
     /// Forget the account and all that is kept for it.
     CloseMailbox,
+    /// Hand on offers of streams to these services of the account, as long as the answer's stream stays.
+    Serve {
+        /// The services, at most [`MAX_SERVICE_TAGS`].
+        tags: Vec<ServiceTag>,
+    },
 }
 
 /// A route as the wallet signs it for the ledger (`docs/wire-format.md`, 8).
@@ -137,6 +143,12 @@ impl Request<'_> {
                 Self::CloseMailbox => {
                     e.array(1)?.u8(4)?;
                 }
+                Self::Serve { tags } => {
+                    e.array(2)?.u8(5)?.array(tags.len() as u64)?;
+                    for tag in tags {
+                        e.bytes(tag.as_bytes())?;
+                    }
+                }
             }
             Ok(())
         })());
@@ -206,6 +218,12 @@ impl<'b> Request<'b> {
                 (Self::SubmitRoute { route, signature }, 3)
             }
             4 => (Self::CloseMailbox, 1),
+            5 => {
+                let tags = list(&mut d, MAX_SERVICE_TAGS, "service tags", |d| {
+                    Ok(ServiceTag::from_bytes(fixed(d, "service tag")?))
+                })?;
+                (Self::Serve { tags }, 2)
+            }
             value => {
                 return Err(CodecError::Unsupported {
                     what: "request kind",
@@ -257,6 +275,9 @@ mod tests {
                 signature: WalletSignature::from_bytes([6; 65]),
             },
             Request::CloseMailbox,
+            Request::Serve {
+                tags: vec![ServiceTag::from_bytes([7; 16]); MAX_SERVICE_TAGS],
+            },
         ] {
             assert_eq!(Request::decode(&request.encode()).unwrap(), request);
         }
@@ -285,6 +306,12 @@ mod tests {
                 Err(error) => assert!(tokens == 9 && matches!(error, CodecError::Length(_))),
             }
         }
+    }
+
+    #[test]
+    fn publisher_of_more_services_than_a_mailbox_takes_is_refused() {
+        let tags = vec![ServiceTag::from_bytes([7; 16]); MAX_SERVICE_TAGS + 1];
+        assert!(Request::decode(&Request::Serve { tags }.encode()).is_err());
     }
 
     #[test]

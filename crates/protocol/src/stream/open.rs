@@ -5,7 +5,7 @@ use core::fmt;
 use minicbor::Decoder;
 
 use super::keys::{Cipher, StreamSecret};
-use crate::cbor::{CodecError, Writer, array, fixed};
+use crate::cbor::{CodecError, Writer, array, finish, fixed, writer, written};
 use crate::target::Target;
 
 /// What both ends call a stream: 16 bytes that follow from its first secret, so that nobody else knows them.
@@ -32,6 +32,8 @@ pub enum Purpose {
     Connect(Target),
     /// Datagrams to and from hosts of the Web2, by a bridge.
     Datagrams,
+    /// A service of a wallet, by the name that the opener calls it: what [`ServiceTag`](crate::rendezvous::ServiceTag) is made of.
+    Service(Target),
     /// To go on with a stream whose circuit was lost.
     Resume(Resume),
 }
@@ -72,6 +74,25 @@ impl OpenStream {
         &self.purpose
     }
 
+    /// The command's fields as the body of an offer to a service's wallet (`docs/wire-format.md`, 12.2).
+    #[must_use]
+    pub fn to_offer(&self) -> Vec<u8> {
+        let mut e = writer(512);
+        written(self.encode(&mut e));
+        e.into_writer()
+    }
+
+    /// Reads the body of an offer.
+    ///
+    /// # Errors
+    /// [`CodecError`] for malformed bytes, wrong lengths, and kinds that are unknown.
+    pub fn from_offer(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut d = Decoder::new(bytes);
+        let open = Self::decode(&mut d)?;
+        finish(&mut d, 0, "offer")?;
+        Ok(open)
+    }
+
     pub(crate) fn encode(
         &self,
         e: &mut Writer,
@@ -84,6 +105,9 @@ impl OpenStream {
             }
             Purpose::Datagrams => {
                 e.array(1)?.u8(1)?;
+            }
+            Purpose::Service(target) => {
+                e.array(2)?.u8(3)?.str(&target.to_string())?;
             }
             Purpose::Resume(resume) => {
                 e.array(4)?.u8(2)?.bytes(resume.id.as_bytes())?;
@@ -126,6 +150,11 @@ impl Purpose {
                 (Self::Connect(target), 1)
             }
             1 => (Self::Datagrams, 0),
+            3 if elements >= 1 => {
+                let target = d.str()?.parse();
+                let target = target.map_err(|_| CodecError::Nested("stream target"))?;
+                (Self::Service(target), 1)
+            }
             2 if elements >= 3 => {
                 let resume = Resume {
                     id: StreamId(fixed(d, "stream id")?),
@@ -134,7 +163,7 @@ impl Purpose {
                 };
                 (Self::Resume(resume), 3)
             }
-            0 | 2 => return Err(CodecError::Length("stream purpose")),
+            0 | 2 | 3 => return Err(CodecError::Length("stream purpose")),
             value => {
                 return Err(CodecError::Unsupported {
                     what: "stream purpose",
