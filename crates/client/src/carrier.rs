@@ -64,6 +64,10 @@ pub enum SubmitError {
     Refused(#[source] Cause),
 }
 
+/// The first attempt to store a packet, made ready by the carrier.
+#[derive(Debug)]
+pub struct Submission(pub(crate) crate::submit::Submission);
+
 /// Whose certificate is wanted, with what a contact says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
@@ -177,6 +181,30 @@ pub trait Carrier: Send + Sync {
         mailboxes: &'a [NodeId],
         privacy: Privacy,
     ) -> Carried<'a, Result<Stored, SubmitError>>;
+
+    /// Makes ready what [`Carrier::submit_prepared`] sends first for a packet; takes as long as its cryptography. Nothing
+    /// leaves by that, and nobody is asked.
+    fn prepare(
+        &self,
+        packet: &Packet,
+        mailboxes: &[NodeId],
+        privacy: Privacy,
+    ) -> Option<Submission> {
+        let _nothing_to_prepare = (packet, mailboxes, privacy);
+        None
+    }
+
+    /// As [`Carrier::submit`], with what was made ready for this very packet.
+    fn submit_prepared<'a>(
+        &'a self,
+        packet: &'a Packet,
+        submission: Submission,
+        mailboxes: &'a [NodeId],
+        privacy: Privacy,
+    ) -> Carried<'a, Result<Stored, SubmitError>> {
+        drop(submission);
+        self.submit(packet, mailboxes, privacy)
+    }
 
     /// Stores a packet for a key whose mailbox nobody knows, by a stamped broadcast.
     fn broadcast<'a>(

@@ -13,6 +13,7 @@ mod stamping;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use packet::Packet;
 use protocol::NodeId;
 use protocol::answer::{Answer, Refusal};
@@ -135,9 +136,17 @@ pub(crate) enum Brought {
 /// The entry of an attempt, and its relay.
 type WayTaken = (Arc<Node>, Option<Arc<Node>>);
 
+/// The first attempt of an errand, made before its time: a path was chosen and its layers are sealed.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    attempt: Attempt,
+    way: WayTaken,
+}
+
 /// What has happened so far on an errand.
 #[derive(Debug, Default)]
 struct Course {
+    prepared: Option<Prepared>,
     tried: Tried,
     /// Nodes whose clocks were corrected, as often as they were.
     corrected: Vec<NodeId>,
@@ -155,8 +164,21 @@ struct Course {
 }
 
 impl Courier<'_> {
-    /// Carries out an errand, trying several paths. `accept` looks at what is not a refusal, and at
-    /// [`Refusal::Superseded`], and says no to what is forged.
+    /// Makes an errand's first attempt, which [`Self::carry_prepared`] will send. `None` where it needs a stamp, or nodes are
+    /// missing.
+    pub(crate) fn prepare(&self, errand: &Errand<'_>) -> Option<Prepared> {
+        if errand.effort.is_some() {
+            return None;
+        }
+        let way = self.choose_way(errand, &Tried::default()).ok()?;
+        // Without a stamp to mint it waits for nothing.
+        let mut unpaid = None;
+        let made = Attempt::make(errand, way.1.as_ref(), None, &mut unpaid, self.clocks);
+        let attempt = made.now_or_never()?.ok()?;
+        Some(Prepared { attempt, way })
+    }
+
+    /// As [`Self::carry_prepared`], with nothing prepared.
     ///
     /// # Errors
     /// [`CarryError`]: the last and most telling reason.
@@ -165,7 +187,22 @@ impl Courier<'_> {
         errand: &Errand<'_>,
         accept: impl Fn(&Answer) -> bool,
     ) -> Result<Brought, CarryError> {
+        self.carry_prepared(errand, None, accept).await
+    }
+
+    /// Carries out an errand, trying several paths, the prepared one first. `accept` looks at what is not a refusal, and at
+    /// [`Refusal::Superseded`], and says no to what is forged.
+    ///
+    /// # Errors
+    /// [`CarryError`]: the last and most telling reason.
+    pub(crate) async fn carry_prepared(
+        &self,
+        errand: &Errand<'_>,
+        prepared: Option<Prepared>,
+        accept: impl Fn(&Answer) -> bool,
+    ) -> Result<Brought, CarryError> {
         let mut course = Course {
+            prepared,
             effort: errand.effort,
             ..Course::default()
         };
@@ -187,18 +224,19 @@ impl Courier<'_> {
         course: &mut Course,
         accept: &impl Fn(&Answer) -> bool,
     ) -> Result<Option<Brought>, CarryError> {
-        let (entry, relay) = match course.same_way.take() {
-            Some(way) => way,
-            None => self.choose_way(errand, &course.tried)?,
+        let (attempt, (entry, relay)) = match course.prepared.take() {
+            Some(Prepared { attempt, way }) => (attempt, way),
+            None => {
+                let way = match course.same_way.take() {
+                    Some(way) => way,
+                    None => self.choose_way(errand, &course.tried)?,
+                };
+                let paid = &mut course.paid;
+                let made =
+                    Attempt::make(errand, way.1.as_ref(), course.effort, paid, self.clocks).await?;
+                (made, way)
+            }
         };
-        let attempt = Attempt::make(
-            errand,
-            relay.as_ref(),
-            course.effort,
-            &mut course.paid,
-            self.clocks,
-        )
-        .await?;
         let asked = self
             .transport
             .ask(&entry, attempt.header(errand.stream), attempt.outer())
@@ -360,4 +398,12 @@ fn busy_wait(before: u32) -> Duration {
         .saturating_mul(1 << before.min(8))
         .min(MAX_BUSY_WAIT);
     wait.mul_f64(rand::thread_rng().gen_range(0.5..1.5))
+}
+
+#[cfg(test)]
+impl Prepared {
+    /// Entry and relay.
+    pub(crate) fn nodes(&self) -> (NodeId, Option<NodeId>) {
+        (self.way.0.id, self.way.1.as_ref().map(|relay| relay.id))
+    }
 }

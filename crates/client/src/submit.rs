@@ -8,7 +8,7 @@ use protocol::answer::{Acknowledgement, Answer, Record, Refusal};
 use wallet::{Certificate, KeyId, MAX_MAILBOXES};
 
 use crate::carrier::{Privacy, Stored};
-use crate::carry::{Brought, CarryError, Errand, Load, Way};
+use crate::carry::{Brought, CarryError, Errand, Load, Prepared, Way};
 use crate::directory::Node;
 use crate::network::Network;
 
@@ -83,6 +83,13 @@ impl SubmitFailure {
     }
 }
 
+/// The first attempt to submit a packet, sealed already.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    mailbox: NodeId,
+    prepared: Prepared,
+}
+
 impl Network {
     /// Submits a packet to the first of these mailboxes that stores it; tries at most three.
     ///
@@ -102,9 +109,42 @@ impl Network {
         privacy: Privacy,
         options: SubmitOptions,
     ) -> Result<Stored, SubmitFailure> {
+        self.submit_prepared(packet, None, mailboxes, privacy, options)
+            .await
+    }
+
+    /// Chooses a path to the first mailbox and seals a packet's layer for it, so that [`Self::submit_prepared`] need not.
+    /// Nothing leaves by that.
+    pub(crate) fn prepare_submission(
+        &self,
+        packet: &Packet,
+        mailboxes: &[NodeId],
+        privacy: Privacy,
+    ) -> Option<Submission> {
+        let mailbox = *mailboxes.first()?;
+        let target = self.node(&mailbox)?;
+        let errand = self.errand(packet, &target, privacy, SubmitOptions::default());
+        let prepared = self.courier().prepare(&errand)?;
+        Some(Submission { mailbox, prepared })
+    }
+
+    /// As [`Self::submit`]; `submission` is what was made ready for this very packet and privacy.
+    pub(crate) async fn submit_prepared(
+        &self,
+        packet: &Packet,
+        mut submission: Option<Submission>,
+        mailboxes: &[NodeId],
+        privacy: Privacy,
+        options: SubmitOptions,
+    ) -> Result<Stored, SubmitFailure> {
         let mut worst: Option<SubmitFailure> = None;
         for mailbox in mailboxes.iter().take(MAX_MAILBOXES) {
-            match self.submit_to(packet, mailbox, privacy, options).await {
+            let prepared = submission.take().filter(|it| it.mailbox == *mailbox);
+            let prepared = prepared.map(|it| it.prepared);
+            match self
+                .submit_to(packet, prepared, mailbox, privacy, options)
+                .await
+            {
                 Ok(stored) => return Ok(stored),
                 Err(error @ SubmitFailure::Superseded(_)) => return Err(error),
                 Err(error) => {
@@ -121,30 +161,41 @@ impl Network {
         Err(worst.unwrap_or(SubmitFailure::NoMailbox))
     }
 
+    fn errand<'a>(
+        &self,
+        packet: &'a Packet,
+        target: &'a Arc<Node>,
+        privacy: Privacy,
+        options: SubmitOptions,
+    ) -> Errand<'a> {
+        let is_listed = || self.directory().is_listed(&packet.key_id(), &target.id);
+        Errand {
+            load: Load::Packet(packet),
+            target: Some(target),
+            way: match privacy {
+                Privacy::Relayed => Way::Relayed,
+                Privacy::Direct if is_listed() => Way::Blind,
+                // Its key ID leads nobody to an unlisted mailbox: a layer for the mailbox does.
+                Privacy::Direct => Way::Direct,
+            },
+            stream: false,
+            effort: None,
+            max_effort: options.max_effort,
+        }
+    }
+
     async fn submit_to(
         &self,
         packet: &Packet,
+        prepared: Option<Prepared>,
         mailbox: &NodeId,
         privacy: Privacy,
         options: SubmitOptions,
     ) -> Result<Stored, SubmitFailure> {
         let target = self.known(mailbox).await.map_err(CarryError::from)?;
-        let way = match privacy {
-            Privacy::Relayed => Way::Relayed,
-            Privacy::Direct if self.directory().is_listed(&packet.key_id(), mailbox) => Way::Blind,
-            // Its key ID leads nobody to an unlisted mailbox: a layer for the mailbox does.
-            Privacy::Direct => Way::Direct,
-        };
-        let errand = Errand {
-            load: Load::Packet(packet),
-            target: Some(&target),
-            way,
-            stream: false,
-            effort: None,
-            max_effort: options.max_effort,
-        };
+        let errand = self.errand(packet, &target, privacy, options);
         // A blind packet goes where its key ID leads: any of its mailboxes may acknowledge it.
-        let blind = way == Way::Blind;
+        let blind = errand.way == Way::Blind;
         let by = |ack: &Acknowledgement| {
             if !blind {
                 return Some(Arc::clone(&target)).filter(|target| target.id == ack.node);
@@ -153,7 +204,7 @@ impl Network {
                 .is_listed(&packet.key_id(), &ack.node)
                 .then(|| self.node(&ack.node))?
         };
-        self.run(packet, &errand, by).await
+        self.run(packet, &errand, prepared, by).await
     }
 
     /// Submits a packet for a key that has no route and no known mailbox: nodes pass it on to each
@@ -178,13 +229,15 @@ impl Network {
             effort: Some(self.stamp_effort().min(options.max_effort)),
             max_effort: options.max_effort,
         };
-        self.run(packet, &errand, |ack| self.node(&ack.node)).await
+        self.run(packet, &errand, None, |ack| self.node(&ack.node))
+            .await
     }
 
     async fn run(
         &self,
         packet: &Packet,
         errand: &Errand<'_>,
+        prepared: Option<Prepared>,
         signer: impl Fn(&Acknowledgement) -> Option<Arc<Node>>,
     ) -> Result<Stored, SubmitFailure> {
         let hash = packet.hash();
@@ -202,7 +255,11 @@ impl Network {
                     .is_some_and(|certificate| ack.verify(&hash, &node.id, certificate))
             })
         };
-        match self.courier().carry(errand, proves).await? {
+        match self
+            .courier()
+            .carry_prepared(errand, prepared, proves)
+            .await?
+        {
             Brought::Answer(Answer::Acknowledged(ack)) => Ok(Stored {
                 node: ack.node,
                 time_ms: ack.time_ms,

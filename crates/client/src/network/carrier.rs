@@ -13,7 +13,7 @@ use super::Network;
 use crate::account_requests::AccountFailure;
 use crate::carrier::{
     Carried, Carrier, Cause, Collection, Delivery, LookUpError, OwnerKeys, Privacy, RequestError,
-    Resolved, Stored, SubmitError, Target,
+    Resolved, Stored, Submission, SubmitError, Target,
 };
 use crate::carry::CarryError;
 use crate::collect::{self, CollectFailure};
@@ -139,6 +139,32 @@ impl Carrier for Network {
     ) -> Carried<'a, Result<Stored, SubmitError>> {
         Box::pin(async move {
             Ok(Self::submit(self, packet, mailboxes, privacy, SubmitOptions::default()).await?)
+        })
+    }
+
+    fn prepare(
+        &self,
+        packet: &Packet,
+        mailboxes: &[NodeId],
+        privacy: Privacy,
+    ) -> Option<Submission> {
+        self.prepare_submission(packet, mailboxes, privacy)
+            .map(Submission)
+    }
+
+    fn submit_prepared<'a>(
+        &'a self,
+        packet: &'a Packet,
+        submission: Submission,
+        mailboxes: &'a [NodeId],
+        privacy: Privacy,
+    ) -> Carried<'a, Result<Stored, SubmitError>> {
+        let (submission, options) = (Some(submission.0), SubmitOptions::default());
+        Box::pin(async move {
+            Ok(
+                Self::submit_prepared(self, packet, submission, mailboxes, privacy, options)
+                    .await?,
+            )
         })
     }
 

@@ -8,20 +8,26 @@ use protocol::NodeId;
 use protocol::answer::Record;
 use rand::rngs::OsRng;
 use tokio::task::JoinHandle;
-use wallet::Certificate;
 
 use super::{AttemptError, Outbox};
-use crate::carrier::{Resolved, SubmitError, Target};
+use crate::carrier::{Resolved, Submission, SubmitError, Target};
 use crate::home::HomeError;
 use crate::state::{OutboxItem, OutboxProgress, OutboxRow, What};
 
 /// How often a certificate may be superseded within one attempt.
 const MAX_RESEALS: usize = 3;
 
-/// A message that is being sealed, beside the writing of its row, to the certificate that is known already.
+/// A message that is being sealed, with the layer around it, beside the writing of its row, to the certificate that is
+/// known already.
 pub(super) struct Sealing {
     to: Resolved,
-    packet: JoinHandle<Result<Packet, SealError>>,
+    sealed: JoinHandle<Result<Sealed, SealError>>,
+}
+
+/// A message that is sealed, and perhaps ready for its first way.
+pub(super) struct Sealed {
+    packet: Packet,
+    submission: Option<Submission>,
 }
 
 /// A message, ready to be sealed to whatever certificate the recipient has.
@@ -81,8 +87,8 @@ impl Outbox {
     pub(super) fn seal_ahead(&self, id: MessageId, item: &OutboxItem) -> Option<Sealing> {
         let letter = Letter::of(id, item)?;
         let to = self.carrier.at_hand(&target_of(item))?;
-        let packet = self.begin_sealing(&letter, &to.certificate).ok()?;
-        Some(Sealing { to, packet })
+        let sealed = self.begin_sealing(&letter, &to).ok()?;
+        Some(Sealing { to, sealed })
     }
 
     /// Tries to send a row; `row.progress` tells what became of it.
@@ -93,7 +99,7 @@ impl Outbox {
         hear: &(dyn Fn(u64, u64) + Send + Sync),
     ) -> Result<(), AttemptError> {
         let (mut to, sealed) = match sealing {
-            Some(sealing) => (sealing.to, Some(joined(sealing.packet).await?)),
+            Some(sealing) => (sealing.to, Some(joined(sealing.sealed).await?)),
             None => (self.carrier.look_up(&target_of(&row.item)).await?, None),
         };
         let item = row.item.clone();
@@ -113,16 +119,16 @@ impl Outbox {
     pub(super) async fn deliver(
         &self,
         letter: &Letter<'_>,
-        mut sealed: Option<Packet>,
+        mut sealed: Option<Sealed>,
         to: &mut Resolved,
         progress: &mut OutboxProgress,
     ) -> Result<(), AttemptError> {
         for _ in 0..MAX_RESEALS {
-            let packet = match sealed.take() {
-                Some(packet) => packet,
-                None => joined(self.begin_sealing(letter, &to.certificate)?).await?,
+            let sealed = match sealed.take() {
+                Some(sealed) => sealed,
+                None => joined(self.begin_sealing(letter, to)?).await?,
             };
-            match self.store_copies(letter, &packet, to, progress).await {
+            match self.store_copies(letter, sealed, to, progress).await {
                 Err(AttemptError::Submit(SubmitError::Superseded(record))) => {
                     *to = self.newer(letter.item, to, *record).await?;
                 }
@@ -151,13 +157,17 @@ impl Outbox {
     async fn store_copies(
         &self,
         letter: &Letter<'_>,
-        packet: &Packet,
+        sealed: Sealed,
         to: &Resolved,
         progress: &mut OutboxProgress,
     ) -> Result<(), AttemptError> {
         let privacy = letter.item.privacy;
+        let Sealed {
+            packet,
+            mut submission,
+        } = sealed;
         if to.mailboxes.is_empty() {
-            let stored = self.carrier.broadcast(packet, privacy).await?;
+            let stored = self.carrier.broadcast(&packet, privacy).await?;
             progress.stored_at = vec![stored.node];
             return Ok(());
         }
@@ -168,7 +178,11 @@ impl Outbox {
             let left: Vec<NodeId> = (to.mailboxes.iter().copied())
                 .filter(|node| !progress.stored_at.contains(node))
                 .collect();
-            match self.carrier.submit(packet, &left, privacy).await {
+            let submitting = match submission.take() {
+                Some(ready) => (self.carrier).submit_prepared(&packet, ready, &left, privacy),
+                None => self.carrier.submit(&packet, &left, privacy),
+            };
+            match submitting.await {
                 Ok(stored) if progress.stored_at.contains(&stored.node) => {
                     // The carrier went back to one that has it: there is no other.
                     return Err(AttemptError::TooFewCopies {
@@ -192,12 +206,13 @@ impl Outbox {
         Ok(())
     }
 
-    /// Begins to seal a message with the wallet's certificate as it is now, where that may take its time.
+    /// Begins to seal a message with the wallet's certificate as it is now, and to make ready what goes
+    /// around it on its first way, where that may take its time.
     fn begin_sealing(
         &self,
         letter: &Letter<'_>,
-        recipient: &Certificate,
-    ) -> Result<JoinHandle<Result<Packet, SealError>>, HomeError> {
+        to: &Resolved,
+    ) -> Result<JoinHandle<Result<Sealed, SealError>>, HomeError> {
         let identity = self.account.identity()?;
         let mailboxes = &identity.binding.mailboxes;
         let signed = letter.item.signed;
@@ -214,21 +229,24 @@ impl Outbox {
             reply,
             body: letter.body.clone(),
         };
-        let account = Arc::clone(&self.account);
-        let recipient = recipient.clone();
+        let (account, carrier) = (Arc::clone(&self.account), Arc::clone(&self.carrier));
+        let (to, privacy) = (to.clone(), letter.item.privacy);
         Ok(tokio::task::spawn_blocking(move || {
             let sender = Sender {
                 wallet: account.key(),
                 certificate: &identity.secret,
                 binding: &identity.binding,
             };
-            packet::seal(&draft, signed.then_some(&sender), &recipient, &mut OsRng)
+            let sender = signed.then_some(&sender);
+            let packet = packet::seal(&draft, sender, &to.certificate, &mut OsRng)?;
+            let submission = carrier.prepare(&packet, &to.mailboxes, privacy);
+            Ok(Sealed { packet, submission })
         }))
     }
 }
 
 /// What was sealed, once it is.
-async fn joined(sealing: JoinHandle<Result<Packet, SealError>>) -> Result<Packet, SealError> {
+async fn joined(sealing: JoinHandle<Result<Sealed, SealError>>) -> Result<Sealed, SealError> {
     match sealing.await {
         Ok(sealed) => sealed,
         Err(error) => match error.try_into_panic() {

@@ -75,6 +75,36 @@ async fn entry_relay_and_mailbox_are_always_three_nodes_and_the_entry_never_sees
 }
 
 #[tokio::test]
+async fn prepared_submission_takes_its_own_way_once_and_another_one_if_that_fails() {
+    let (world, network, _home, bob, mailbox) = with_mailbox(6).await;
+    let options = SubmitOptions::default();
+    for relay_is_down in [false, true] {
+        let letter = bob.letter("hello");
+        world.take_visits();
+        let prepared = network.prepare_submission(&letter, &[mailbox], Privacy::Relayed);
+        let prepared = prepared.unwrap();
+        assert!(world.take_visits().is_empty(), "nothing has left");
+        let (entry, relay) = prepared.prepared.nodes();
+        let relay = relay.unwrap();
+        world.node(&relay).set(|it| it.down = relay_is_down);
+        let stored = network
+            .submit_prepared(
+                &letter,
+                Some(prepared),
+                &[mailbox],
+                Privacy::Relayed,
+                options,
+            )
+            .await;
+        assert_eq!(stored.unwrap().node, mailbox);
+        let visits = world.take_visits();
+        assert_eq!((visits[0].node, visits[1].node), (entry, relay));
+        assert_eq!(visits.len() > 3, relay_is_down, "{visits:?}");
+        world.node(&relay).set(|it| it.down = false);
+    }
+}
+
+#[tokio::test]
 async fn path_goes_through_three_operators_where_there_are_enough() {
     // Nodes 0–3 belong to one operator, 4 and 5 to one each.
     let world = World::start_with(6, |place| place.saturating_sub(3)).await;
