@@ -21,6 +21,7 @@ mod links;
 mod mailbox;
 mod metrics;
 mod observer;
+mod rendezvous;
 mod routes;
 mod store;
 mod streams;

@@ -1,12 +1,13 @@
 //! Mailboxes kept at this node: accounts, storing, and delivery to owners.
 //!
 //! [`Accounts`] says whose key IDs are kept here, [`Mailboxes`] stores packets for them and obeys
-//! their owners. What is acknowledged is on stable storage; what is delivered stays until every
+//! their owners; callers meet their publishers here. What is acknowledged is on stable storage; what is delivered stays until every
 //! device of its owner has acknowledged it.
 
 mod accounts;
 mod deliver;
 mod owner;
+mod serve;
 
 pub(crate) use accounts::Accounts;
 
@@ -29,6 +30,7 @@ use crate::config::{MAX_STORED_BYTES, MailboxConfig};
 use crate::forward::Postmark;
 use crate::metrics::Metrics;
 use crate::observer::{Eyes, Sight};
+use crate::rendezvous::Rendezvous;
 use crate::routes::RouteSubmitter;
 use deliver::Delivery;
 
@@ -51,6 +53,7 @@ pub(crate) struct Mailboxes {
     certificate: Arc<SecretCertificate>,
     challenge_key: ring::hmac::Key,
     deliveries: Mutex<HashMap<(QueueId, DeviceId), Delivery>>,
+    rendezvous: Arc<Rendezvous>,
     routes: RouteSubmitter,
     routes_paid: Mutex<Recent<WalletAddress, u32>>,
     metrics: Arc<Metrics>,
@@ -88,6 +91,7 @@ impl Mailboxes {
         let challenge_key =
             ring::hmac::Key::new(ring::hmac::HMAC_SHA256, challenge_secret.as_ref());
         let deliveries = Mutex::default();
+        let rendezvous = Rendezvous::new(Arc::clone(&metrics));
         Arc::new(Self {
             me,
             config,
@@ -97,6 +101,7 @@ impl Mailboxes {
             certificate,
             challenge_key,
             deliveries,
+            rendezvous,
             routes,
             routes_paid: Mutex::new(Recent::new(owner::ROUTES_SPAN_MS, ROUTE_OWNERS)),
             metrics,

@@ -29,6 +29,14 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) streams: Gauge,
     pub(crate) circuits: Gauge,
+    pub(crate) publishers: Gauge,
+    pub(crate) offers: Counter,
+    pub(crate) meetings_joined: Counter,
+    pub(crate) meetings_failed: Counter,
+    /// Callers' circuits that wait for a publisher's.
+    pub(crate) waiting: Gauge,
+    /// Pairs of circuits that are joined.
+    pub(crate) joined: Gauge,
     pub(crate) links_in: Gauge,
     pub(crate) links_out: Gauge,
     pub(crate) dial_failures: Counter,
@@ -93,6 +101,36 @@ impl Metrics {
             "circuits",
             "Circuits that other nodes or clients asked for",
             self.circuits.clone(),
+        );
+        r.register(
+            "publishers",
+            "Publishers of services of own mailboxes",
+            self.publishers.clone(),
+        );
+        r.register(
+            "offers",
+            "Offers of streams handed to publishers",
+            self.offers.clone(),
+        );
+        r.register(
+            "meetings_joined",
+            "Callers whose circuit was joined to a publisher's",
+            self.meetings_joined.clone(),
+        );
+        r.register(
+            "meetings_failed",
+            "Callers whom no publisher joined in time",
+            self.meetings_failed.clone(),
+        );
+        r.register(
+            "waiting_circuits",
+            "Callers' circuits that wait for a publisher's",
+            self.waiting.clone(),
+        );
+        r.register(
+            "joined_circuits",
+            "Pairs of circuits that are joined",
+            self.joined.clone(),
         );
         r.register(
             "links_in",

@@ -65,17 +65,37 @@ impl Router {
             }
             Body::OpenStream(open) => {
                 let opened = match &arrived.circuit {
-                    Some(circuit) => self.streams.open(&open, circuit),
-                    None => Err(Refusal::Unsupported.into()),
+                    Some(circuit) => self.streams.open(&open, circuit).map_err(|it| *it),
+                    None => Err(Refusal::Unsupported),
                 };
-                match opened {
-                    Ok(()) => Reply::Circuit,
-                    Err(refusal) => {
-                        let answer = Answer::Refused(*refusal).encode();
-                        self.local.eyes.see(Sight::Answer { answer: &answer });
-                        seal_one(&command.ties, &answer, false)
+                self.led_to(opened, &command.ties)
+            }
+            Body::Meet {
+                tag,
+                everyone,
+                offer,
+            } => {
+                let (offer, ties) = (content.slice_ref(offer), command.ties.clone());
+                // What has been opened is not held while the circuit waits.
+                drop((content, arrived.packet));
+                let met = match &arrived.circuit {
+                    Some(circuit) => {
+                        circuit.led_here_by(ties.clone());
+                        self.mailboxes.meet(tag, everyone, offer, circuit).await
                     }
-                }
+                    None => Err(Refusal::Unsupported),
+                };
+                self.led_to(met, &ties)
+            }
+            Body::Join(token) => {
+                let joined = match &arrived.circuit {
+                    Some(circuit) => {
+                        circuit.led_here_by(command.ties.clone());
+                        self.mailboxes.join(&token, circuit)
+                    }
+                    None => Err(Refusal::Unsupported),
+                };
+                self.led_to(joined, &command.ties)
             }
             Body::Owner {
                 fingerprint,
@@ -97,6 +117,16 @@ impl Router {
                 false,
             ),
         }
+    }
+
+    /// What came of a circuit that a command led to this node.
+    fn led_to(&self, outcome: Result<(), Refusal>, ties: &Ties) -> Reply {
+        let Err(refusal) = outcome else {
+            return Reply::Circuit;
+        };
+        let answer = Answer::Refused(refusal).encode();
+        self.local.eyes.see(Sight::Answer { answer: &answer });
+        seal_one(ties, &answer, false)
     }
 
     /// Why a command is not accepted; after `None` it counts as obeyed.

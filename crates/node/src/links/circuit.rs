@@ -5,26 +5,35 @@
 //! granted, and what was granted is passed on only while the connection that it will come out of is not congested.
 //!
 //! A circuit has the end that asked for it and the end that it goes on to. Each is named by a request on a
-//! link, or is this node itself.
+//! link, or is this node itself. Two circuits that were asked for can be joined: then each goes on to the asker of the
+//! other, as over a link of no length, and what holds of data and credit holds of each by itself.
+//!
+//! **Invariant**: a side's lock is held while another circuit is called only where that takes the lock of its asker's side and
+//! ends nothing; so no two threads wait for each other.
+
+mod side;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Weak};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::answer::{Answer, Refusal};
 use protocol::command::Ties;
-use protocol::frame::Header;
 use protocol::link::INITIAL_CREDIT_BYTES;
-use streams::CircuitEvent;
+use thiserror::Error;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use self::side::Side;
 use super::accept::Serving;
 use super::dial;
-use super::queue::{NotQueued, Queue};
 use crate::forward::seal_one;
 use crate::links::{Peer, Reply};
+use crate::rendezvous::Pairing;
 
 /// What one end may have been granted in all and not used: what a far end that reads nothing can make wait on the way.
 const MAX_GRANTED_BYTES: i64 = 4 << 20;
@@ -46,7 +55,14 @@ pub(crate) struct Circuit {
     asker: End,
     asked: End,
     /// What seals the word with which the far end ends it, innermost last.
-    ties: Mutex<Vec<Ties>>,
+    layers: Mutex<Vec<Layer>>,
+}
+
+/// A layer that was opened on the circuit's way.
+struct Layer {
+    ties: Ties,
+    /// Whether there was another inside.
+    wraps: bool,
 }
 
 struct End {
@@ -57,28 +73,16 @@ struct End {
     untold: AtomicU32,
 }
 
-/// Where an end lies.
-enum Side {
-    /// Nobody knows yet; what is for it waits, no more than the first credit.
-    Unknown {
-        data: Vec<Bytes>,
-        granted: u32,
-    },
-    /// Beyond a link that another node or a client dialled.
-    Accepted(Weak<Serving>, u64),
-    /// Beyond a link that this node dialled.
-    /// Circuits keep the link up, though it be asked for nothing new.
-    Dialled(Arc<dial::Shared>, u64),
-    /// This node.
-    Here(mpsc::UnboundedSender<CircuitEvent>),
-    Closed,
-}
-
 /// A circuit that ends at this node.
 pub(crate) struct Here {
     circuit: Arc<Circuit>,
     whose: Whose,
 }
+
+/// One of two circuits was over before they were joined.
+#[derive(Debug, Error)]
+#[error("the circuit is over")]
+pub(crate) struct NotJoined;
 
 impl fmt::Debug for Circuit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,14 +103,19 @@ impl End {
 impl Circuit {
     /// A circuit that is asked for under the number `request` of an accepted link.
     pub(super) fn asked_for(serving: &Arc<Serving>, request: u64) -> Arc<Self> {
+        Self::from_asker(Side::Accepted(Arc::downgrade(serving), request))
+    }
+
+    fn from_asker(side: Side) -> Arc<Self> {
         let unknown = Side::Unknown {
             data: Vec::new(),
             granted: 0,
+            sought: None,
         };
         Arc::new(Self {
-            asker: End::new(Side::Accepted(Arc::downgrade(serving), request)),
+            asker: End::new(side),
             asked: End::new(unknown),
-            ties: Mutex::default(),
+            layers: Mutex::default(),
         })
     }
 
@@ -127,18 +136,37 @@ impl Circuit {
 
     /// A layer with these ties was opened on the circuit's way: what the far end says goes back sealed to it.
     pub(crate) fn wrapped_by(&self, ties: Ties) {
-        self.ties.lock().push(ties);
+        self.layers.lock().push(Layer { ties, wraps: true });
+    }
+
+    /// The same, of the innermost layer.
+    pub(crate) fn led_here_by(&self, ties: Ties) {
+        let wraps = false;
+        self.layers.lock().push(Layer { ties, wraps });
+    }
+
+    /// Begins to look for the other end; what is returned is cancelled when the circuit is over, or has found it. None if
+    /// it is over.
+    pub(crate) fn seek(&self) -> Option<CancellationToken> {
+        match &mut *self.asked.side.lock() {
+            Side::Unknown { sought, .. } => {
+                let over = CancellationToken::new();
+                *sought = Some(over.clone().drop_guard());
+                Some(over)
+            }
+            _ => None,
+        }
     }
 
     /// The circuit goes on over a dialled link.
     pub(super) fn goes_on(self: &Arc<Self>, link: Arc<dial::Shared>, request: u64) {
-        self.join(Side::Dialled(link, request));
+        self.leads_to(Side::Dialled(link, request));
     }
 
     /// The circuit ends here: what comes over it, and what goes.
     pub(crate) fn ends_here(self: &Arc<Self>) -> streams::Circuit {
         let (to, events) = mpsc::unbounded_channel();
-        self.join(Side::Here(to));
+        self.leads_to(Side::Here(to));
         let here = Here {
             circuit: Arc::clone(self),
             whose: Whose::Asked,
@@ -146,11 +174,11 @@ impl Circuit {
         streams::Circuit::new(here, events)
     }
 
-    fn join(self: &Arc<Self>, side: Side) {
+    fn leads_to(self: &Arc<Self>, side: Side) {
         let outcome = {
             let mut asked = self.asked.side.lock();
             match std::mem::replace(&mut *asked, side) {
-                Side::Unknown { data, granted } => {
+                Side::Unknown { data, granted, .. } => {
                     let mut outcome = Ok(());
                     for bytes in data {
                         outcome = outcome.and(asked.take(&bytes));
@@ -172,10 +200,62 @@ impl Circuit {
         }
     }
 
+    /// Joins a caller's circuit and a publisher's, which were asked for both and go nowhere yet: what comes over one goes
+    /// out over the other, and the end of one is that of the other.
+    ///
+    /// # Errors
+    /// [`NotJoined`] if one of them is over.
+    pub(crate) fn join(
+        caller: &Arc<Self>,
+        publisher: &Arc<Self>,
+        pairing: &Pairing,
+    ) -> Result<(), NotJoined> {
+        let mut carried = Ok(());
+        let granted = {
+            // Nobody else holds two of these, and a circuit that calls never publishes.
+            let (mut called, mut published) =
+                (caller.asked.side.lock(), publisher.asked.side.lock());
+            let (Side::Unknown { .. }, Side::Unknown { .. }) = (&*called, &*published) else {
+                return Err(NotJoined);
+            };
+            let beyond = |circuit: &Arc<Self>| Side::Joined(Arc::clone(circuit), pairing.clone());
+            let called = std::mem::replace(&mut *called, beyond(publisher));
+            let published = std::mem::replace(&mut *published, beyond(caller));
+            // Before the locks are open, so that nothing overtakes it.
+            [(called, publisher), (published, caller)].map(|(came, circuit)| {
+                let Side::Unknown { data, granted, .. } = came else {
+                    return (0, circuit);
+                };
+                for bytes in data {
+                    if carried.is_ok() {
+                        carried = circuit.carry(Whose::Asked, &bytes);
+                    }
+                }
+                (granted, circuit)
+            })
+        };
+        for (bytes, circuit) in granted {
+            if bytes > 0 {
+                circuit.grant(Whose::Asked, bytes);
+            }
+        }
+        if let Err(refusal) = carried {
+            caller.break_off(refusal);
+        }
+        Ok(())
+    }
+
     /// Bytes that came from an end go on to the other one.
     pub(super) fn data(&self, from: Whose, bytes: &[u8]) {
+        if let Err(refusal) = self.carry(from, bytes) {
+            self.break_off(refusal);
+        }
+    }
+
+    /// The same; whoever calls breaks the circuit off where that can't be.
+    fn carry(&self, from: Whose, bytes: &[u8]) -> Result<(), Refusal> {
         if bytes.len() < MIN_DATA_BYTES {
-            return self.break_off(Refusal::Malformed);
+            return Err(Refusal::Malformed);
         }
         let source = self.end(from);
         // Frames are counted whole: the last may go below what was granted, the next may not begin there.
@@ -183,12 +263,16 @@ impl Circuit {
             .allowed
             .fetch_sub(bytes.len() as i64, Ordering::AcqRel);
         if allowed <= 0 {
-            return self.break_off(Refusal::Malformed);
+            return Err(Refusal::Malformed);
         }
-        let taken = self.end(from.other()).side.lock().take(bytes);
-        if taken.is_err() {
-            self.break_off(Refusal::Busy);
-        }
+        let joined = {
+            let mut side = self.end(from.other()).side.lock();
+            match side.joined() {
+                Some(joined) => joined,
+                None => return side.take(bytes).map_err(|_| Refusal::Busy),
+            }
+        };
+        joined.carry(Whose::Asked, bytes)
     }
 
     /// An end takes that many bytes more.
@@ -221,47 +305,58 @@ impl Circuit {
             return;
         }
         let bytes = other.untold.swap(0, Ordering::AcqRel);
-        if bytes > 0 {
-            other.side.lock().grant(bytes);
+        if bytes == 0 {
+            return;
         }
+        let joined = {
+            let mut side = other.side.lock();
+            match side.joined() {
+                Some(joined) => joined,
+                None => return side.grant(bytes),
+            }
+        };
+        joined.grant(Whose::Asked, bytes);
     }
 
     /// An end is gone; the other one is told, with the far end's answer if there is one.
     pub(crate) fn close(&self, from: Whose, answer: Option<&[u8]>) {
-        *self.end(from).side.lock() = Side::Closed;
-        let other = {
-            let mut side = self.end(from.other()).side.lock();
-            std::mem::replace(&mut *side, Side::Closed)
-        };
-        if from == Whose::Asker {
+        drop(self.leave(from));
+        let other = self.leave(from.other());
+        // Only who finds it open has a word for it to seal.
+        if from == Whose::Asker || matches!(other, Side::Closed) {
             return other.tell(&[]);
         }
         let mut word = match answer {
             Some(answer) => Bytes::copy_from_slice(answer),
             None => Answer::Done.encode().into(),
         };
-        for ties in self.ties.lock().drain(..).rev() {
-            if let Reply::Answer(sealed) = seal_one(&ties, &word, true) {
+        for Layer { ties, wraps } in self.layers.lock().drain(..).rev() {
+            if let Reply::Answer(sealed) = seal_one(&ties, &word, wraps) {
                 word = sealed;
             }
         }
         other.tell(&word);
     }
 
+    /// This node's word in the place of a far end ends it; it is sealed as that.
+    pub(crate) fn refuse(&self, answer: &[u8]) {
+        self.close(Whose::Asked, Some(answer));
+    }
+
     /// This node's own word, which is sealed as far as it has to be, ends it before it has begun.
     pub(super) fn refuse_sealed(&self, answer: &[u8]) {
-        self.ties.lock().clear();
-        self.close(Whose::Asked, Some(answer));
+        drop(self.leave(Whose::Asked));
+        self.leave(Whose::Asker).tell(answer);
     }
 
     /// This node ends it, in both directions.
     fn break_off(&self, refusal: Refusal) {
-        let asked = {
-            let mut side = self.asked.side.lock();
-            std::mem::replace(&mut *side, Side::Closed)
-        };
-        asked.tell(&[]);
+        self.leave(Whose::Asked).tell(&[]);
         self.close(Whose::Asked, Some(&Answer::Refused(refusal).encode()));
+    }
+
+    fn leave(&self, whose: Whose) -> Side {
+        std::mem::replace(&mut *self.end(whose).side.lock(), Side::Closed)
     }
 }
 
@@ -270,68 +365,6 @@ impl Whose {
         match self {
             Self::Asker => Self::Asked,
             Self::Asked => Self::Asker,
-        }
-    }
-}
-
-impl Side {
-    fn take(&mut self, bytes: &[u8]) -> Result<(), NotQueued> {
-        match self {
-            Self::Unknown { data, .. } => {
-                data.push(Bytes::copy_from_slice(bytes));
-                Ok(())
-            }
-            Self::Accepted(serving, request) => match serving.upgrade() {
-                Some(serving) => serving.queue().data(Header::data(*request, 0), bytes),
-                None => Err(NotQueued::Ended),
-            },
-            Self::Dialled(link, request) => link.queue().data(Header::data(*request, 0), bytes),
-            Self::Here(to) => {
-                let frame = CircuitEvent::Frame(BytesMut::from(bytes));
-                to.send(frame).map_err(|_| NotQueued::Ended)
-            }
-            // Whoever closed it was told, or told us.
-            Self::Closed => Ok(()),
-        }
-    }
-
-    fn grant(&mut self, bytes: u32) {
-        match self {
-            Self::Unknown { granted, .. } => *granted = granted.saturating_add(bytes),
-            Self::Accepted(serving, request) => {
-                if let Some(serving) = serving.upgrade() {
-                    serving.queue().insist(Header::credit(*request, bytes));
-                }
-            }
-            Self::Dialled(link, request) => {
-                link.queue().insist(Header::credit(*request, bytes));
-            }
-            Self::Here(to) => {
-                let _gone = to.send(CircuitEvent::Credit(bytes));
-            }
-            Self::Closed => {}
-        }
-    }
-
-    fn queue(&self) -> Option<Queue> {
-        match self {
-            Self::Accepted(serving, _) => Some(serving.upgrade()?.queue().clone()),
-            Self::Dialled(link, _) => Some(link.queue().clone()),
-            _ => None,
-        }
-    }
-
-    /// Tells whoever is there that the circuit is over.
-    fn tell(self, answer: &[u8]) {
-        match self {
-            Self::Accepted(serving, request) => {
-                if let Some(serving) = serving.upgrade() {
-                    serving.end_circuit(request, answer);
-                }
-            }
-            Self::Dialled(link, request) => link.cancel(request),
-            // Dropped: that closes it.
-            Self::Here(_) | Self::Unknown { .. } | Self::Closed => {}
         }
     }
 }

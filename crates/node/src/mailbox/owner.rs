@@ -126,12 +126,17 @@ impl Mailboxes {
                 self.submit_route(&account, route, signature).await?;
                 Ok(Obeyed::Answer(Answer::Done))
             }
+            Request::Serve { tags } => {
+                let wallet = account.wallet();
+                self.serve(ties, wallet, tags).map(Obeyed::Stream)
+            }
             Request::CloseMailbox => {
                 whole(async move {
                     self.accounts
                         .remove(&account.wallet())
                         .await
                         .map_err(|_| Refusal::Failed)?;
+                    self.rendezvous.dismiss(&account.wallet());
                     self.store
                         .remove_queue(queue_of(&account))
                         .await

@@ -95,7 +95,7 @@ impl Between {
 
 impl Link {
     /// Asks for a circuit.
-    async fn begin(&mut self, request: u64, packet: &[u8]) {
+    pub(crate) async fn begin(&mut self, request: u64, packet: &[u8]) {
         let header = Header {
             request,
             circuit: true,

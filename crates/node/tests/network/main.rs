@@ -9,9 +9,11 @@
 mod circuits;
 mod clients;
 mod hostile;
+mod meetings;
 #[cfg(feature = "nats")]
 #[path = "../../../mailbox-nats/tests/fixture/server.rs"]
 mod server;
+mod services;
 #[cfg(feature = "nats")]
 mod shared;
 mod stolen;

@@ -55,7 +55,7 @@ async fn echo() -> SocketAddr {
     address
 }
 
-async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     let waited = tokio::time::timeout(SOON, future).await;
     waited.expect("nothing happens")
 }
@@ -191,7 +191,7 @@ async fn host_that_reads_nothing_stops_its_writer_and_no_other_stream() {
 }
 
 /// A layer for the `node`-th node, made at `time_ms`, which is `depth` layers inside of those that wrap it.
-fn seal(node: u64, body: Body<'_>, time_ms: u64, length: usize) -> (Vec<u8>, AnswerKey) {
+pub(crate) fn seal(node: u64, body: Body<'_>, time_ms: u64, length: usize) -> (Vec<u8>, AnswerKey) {
     let keys = keys(node);
     let answer_key = AnswerKey::generate(&mut OsRng);
     let mut nonce = [0; 16];
@@ -209,7 +209,7 @@ fn seal(node: u64, body: Body<'_>, time_ms: u64, length: usize) -> (Vec<u8>, Ans
 }
 
 /// What was said to the client, which is sealed; and what is inside.
-fn unseal(said: &Answer, key: &AnswerKey) -> Answer {
+pub(crate) fn unseal(said: &Answer, key: &AnswerKey) -> Answer {
     let Answer::Sealed(sealed) = said else {
         panic!("{said:?} is not sealed")
     };
