@@ -8,6 +8,7 @@ use protocol::answer::{Acknowledgement, Answer, AnswerKey, Item, NodeTime, Recor
 use protocol::command::{Body, Command, Request, Route, Subject, Ties, owner_message};
 use protocol::frame::{self, Header, Kind};
 use protocol::link::{Handshake, public_key};
+use protocol::rendezvous::{MeetingToken, ServiceTag};
 use protocol::session::ClientHandshake;
 use wallet::{CertificateKind, WalletSignature};
 
@@ -17,6 +18,8 @@ use crate::{Outcome, Seeds, streams};
 /// The nodes of the targets `link` and `session`, and their transport secrets.
 const DIALER: ([u8; 20], [u8; 32]) = ([1; 20], [3; 32]);
 const ACCEPTOR: ([u8; 20], [u8; 32]) = ([2; 20], [4; 32]);
+
+const TAG: ServiceTag = ServiceTag::from_bytes([7; 16]);
 
 /// A session key of version 3, as much of a packet as a command needs inside.
 const PACKET: [u8; 14] = [0xc1, 12, 3, 1, 2, 3, 4, 5, 6, 7, 8, 18, 0, 0];
@@ -87,6 +90,13 @@ pub(crate) fn command(seeds: &mut Seeds) -> Outcome {
             },
         ),
         ("closed", Item::Closed { status: 16 }),
+        (
+            "offer",
+            Item::Offer {
+                token: MeetingToken::from_bytes([6; 16]),
+                packet: PACKET.to_vec().into(),
+            },
+        ),
     ] {
         seeds.put(&format!("item-{name}"), item.encode())?;
     }
@@ -94,7 +104,7 @@ pub(crate) fn command(seeds: &mut Seeds) -> Outcome {
 }
 
 /// One of each request by an owner.
-fn requests<'b>(person: &Person, certificate: &'b [u8]) -> [(&'static str, Request<'b>); 7] {
+fn requests<'b>(person: &Person, certificate: &'b [u8]) -> [(&'static str, Request<'b>); 8] {
     let open = |tokens| Request::OpenMailbox {
         certificate,
         binding: person.binding.clone(),
@@ -120,6 +130,12 @@ fn requests<'b>(person: &Person, certificate: &'b [u8]) -> [(&'static str, Reque
         ),
         ("submit-route", submit_route(person)),
         ("close-mailbox", Request::CloseMailbox),
+        (
+            "serve",
+            Request::Serve {
+                tags: vec![TAG, ServiceTag::from_bytes([8; 16])],
+            },
+        ),
     ]
 }
 
@@ -168,6 +184,15 @@ pub(crate) fn commands(
             "look-up-key",
             Body::LookUp(Subject::Key([1, 2, 3, 4, 5, 6, 7, 8].into())),
         ),
+        (
+            "meet",
+            Body::Meet {
+                tag: TAG,
+                everyone: true,
+                offer: inner,
+            },
+        ),
+        ("join", Body::Join(MeetingToken::from_bytes([6; 16]))),
     ] {
         let ties = ties(node);
         commands.push((name, Command { ties, body }.encode()));

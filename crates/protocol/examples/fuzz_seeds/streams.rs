@@ -19,7 +19,7 @@ const HELLO_BYTES: [u8; 40] = {
 };
 
 /// One of each purpose, the last one with a right proof.
-pub(crate) fn commands() -> Result<[(&'static str, OpenStream); 3], Box<dyn Error>> {
+pub(crate) fn commands() -> Result<[(&'static str, OpenStream); 4], Box<dyn Error>> {
     let (aes, target) = (Cipher::Aes256Gcm, "example.org:443".parse()?);
     let (mut opener, connect) = Stream::open(Purpose::Connect(target), aes, 0, &mut rng(30));
     let (_, datagrams) = Stream::open(
@@ -28,6 +28,8 @@ pub(crate) fn commands() -> Result<[(&'static str, OpenStream); 3], Box<dyn Erro
         0,
         &mut rng(31),
     );
+    let shop = Purpose::Service("shop.conet:80".parse()?);
+    let (_, service) = Stream::open(shop, aes, 0, &mut rng(34));
     let accepter = Stream::accept(&connect, aes, 0, &mut rng(32));
     let mut frame = Vec::new();
     accepter
@@ -39,6 +41,7 @@ pub(crate) fn commands() -> Result<[(&'static str, OpenStream); 3], Box<dyn Erro
         ("open-stream-connect", connect),
         ("open-stream-datagrams", datagrams),
         ("open-stream-resume", resume),
+        ("open-stream-service", service),
     ])
 }
 
