@@ -18,6 +18,7 @@ use packet::Packet;
 use protocol::NodeId;
 use protocol::answer::{Answer, Refusal};
 use protocol::command::Subject;
+use protocol::rendezvous::{MeetingToken, ServiceTag};
 use protocol::stream::OpenStream;
 use rand::Rng as _;
 
@@ -59,8 +60,21 @@ pub(crate) enum Load<'a> {
     LookUp(Subject),
     /// What opens a stream, or resumes one.
     Stream(&'a OpenStream),
+    /// An offer of a stream to a service.
+    Meet(&'a Offer),
+    /// A publisher's answer to an offer.
+    Join(MeetingToken),
     /// A request by the owner of an account: CBOR of a `Request`.
     Owner(OwnerKeys<'a>, &'a [u8]),
+}
+
+/// An offer that a mailbox is to hand on.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) tag: ServiceTag,
+    /// To everybody who serves it.
+    pub(crate) everyone: bool,
+    pub(crate) packet: Packet,
 }
 
 /// How to get there.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ledger::{Name, NetworkFile};
 use packet::MessageId;
 use protocol::NodeId;
+use protocol::target::Target as ServiceTarget;
 use wallet::{ContactUri, WalletAddress};
 use zeroize::Zeroizing;
 
@@ -17,6 +18,7 @@ use crate::home::{Account, Home, HomeError, Recipient, RecipientError};
 use crate::network::{Network, NetworkError};
 use crate::receive::{ListenError, ListenOptions, Listener, Message, listen};
 use crate::send::{FlushReport, Outbox, SendError, SendOptions, Sent, Waiting};
+use crate::services::{PublishError, Publisher, publish};
 use crate::state::Party;
 use crate::upkeep::{RouteLedger, Upkeep, UpkeepError};
 
@@ -77,6 +79,8 @@ pub struct Client {
     home: Home,
     account: Arc<Account>,
     carrier: Arc<dyn Carrier>,
+    /// The network itself, where that is what carries.
+    network: Option<Network>,
     outbox: Outbox,
     upkeep: Upkeep,
     privacy: Privacy,
@@ -105,8 +109,9 @@ impl Client {
             Network::open_from(home.path(), options.network.clone(), options.from).await?;
         network.exclude_as_entries(home.mailboxes()?);
         let ledger = RouteLedger::of(&options.network);
-        let carrier = Arc::new(network);
+        let carrier = Arc::new(network.clone());
         let mut client = Self::assemble(home, account, carrier, Some(ledger));
+        client.network = Some(network);
         client.privacy = options.privacy;
         client.receipts = options.receipts;
         Ok(client)
@@ -141,6 +146,7 @@ impl Client {
             home,
             account,
             carrier,
+            network: None,
             outbox,
             upkeep,
             privacy: Privacy::default(),
@@ -330,6 +336,29 @@ impl Client {
             options,
         )
         .await
+    }
+
+    /// Serves services of this wallet by the names in `targets`, at most 64: strangers' streams to them come out of the
+    /// publisher. Keeps the wallet's standing meanwhile.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub async fn publish(&self, targets: Vec<ServiceTarget>) -> Result<Publisher, PublishError> {
+        let network = self.network.clone().ok_or(PublishError::NoNetwork)?;
+        publish(
+            &self.home,
+            &self.account,
+            network,
+            self.upkeep.clone(),
+            targets,
+        )
+        .await
+    }
+
+    /// The network that the client uses; none where it has a carrier of its own.
+    #[must_use]
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// The last messages to and from somebody, or everybody, oldest first; at most [`MAX_HISTORY_READ`].

@@ -1,7 +1,9 @@
 //! Collects what a mailbox keeps: a stream that lives for days, through an entry that is not the mailbox.
 
+use protocol::NodeId;
 use protocol::answer::{Answer, Item, ItemOpener, Refusal, open_answer};
 use protocol::command::Request;
+use protocol::rendezvous::ServiceTag;
 
 use crate::carrier::{Collection, OwnerKeys};
 use crate::carry::{Brought, CarryError, Errand, Load, Way};
@@ -73,9 +75,33 @@ impl Network {
             stay,
         }
         .encode();
+        self.deliver(keys, mailbox, &request, stay).await
+    }
+
+    /// Asks a mailbox for offers of streams to these services, at most 64, for as long as the delivery stays.
+    ///
+    /// # Errors
+    /// As [`Network::collect`].
+    pub(crate) async fn serve(
+        &self,
+        keys: OwnerKeys<'_>,
+        mailbox: NodeId,
+        tags: Vec<ServiceTag>,
+    ) -> Result<Delivery, CollectFailure> {
+        let request = Request::Serve { tags }.encode();
+        self.deliver(keys, mailbox, &request, true).await
+    }
+
+    async fn deliver(
+        &self,
+        keys: OwnerKeys<'_>,
+        mailbox: NodeId,
+        request: &[u8],
+        stay: bool,
+    ) -> Result<Delivery, CollectFailure> {
         let target = self.known(&mailbox).await.map_err(CarryError::from)?;
         let errand = Errand {
-            load: Load::Owner(keys, &request),
+            load: Load::Owner(keys, request),
             target: Some(&target),
             way: Way::Entry,
             stream: true,

@@ -19,6 +19,7 @@ pub mod network;
 mod path;
 pub mod receive;
 pub mod send;
+pub mod services;
 mod sqlite;
 mod state;
 pub mod streams;

@@ -8,6 +8,7 @@ mod entry_link;
 mod links;
 mod upgrade;
 
+pub(crate) use dialler::{Dialler, Verdict};
 pub(crate) use links::EntryLinks;
 pub use protocol::stream::{Purpose, Reset};
 pub use streams::{Stream, read_datagram, write_datagram};
@@ -21,10 +22,9 @@ use protocol::answer::Refusal;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
-use crate::carry::Way;
+use crate::carry::{Load, Way};
 use crate::network::Network;
 use crate::path::PathError;
-use dialler::{Dialler, Verdict};
 
 /// Paths tried before a stream is given up.
 const MAX_TRIES: usize = 6;
@@ -39,6 +39,15 @@ pub enum StreamPrivacy {
     Relayed,
     /// The entry passes it on to the far end, or is that itself.
     Direct,
+}
+
+impl StreamPrivacy {
+    pub(crate) fn way(self) -> Way {
+        match self {
+            Self::Relayed => Way::Relayed,
+            Self::Direct => Way::Direct,
+        }
+    }
 }
 
 /// Why a stream could not be opened.
@@ -78,15 +87,11 @@ impl Network {
         first: Bytes,
     ) -> Result<Stream, OpenError> {
         let target = self.known(&to).await?;
-        let way = match privacy {
-            StreamPrivacy::Relayed => Way::Relayed,
-            StreamPrivacy::Direct => Way::Direct,
-        };
-        let dialler = Arc::new(Dialler::new(self.clone(), target, way));
+        let dialler = Arc::new(Dialler::new(self.clone(), target, privacy.way()));
         let mut last = OpenError::Lost;
         for _ in 0..MAX_TRIES {
             let opening = streams::open(purpose.clone(), streams::best_cipher());
-            let circuit = match dialler.dial(opening.command()).await {
+            let circuit = match dialler.dial(Load::Stream(opening.command())).await {
                 Ok(circuit) => circuit,
                 Err(OpenError::Path(error)) => return Err(error.into()),
                 Err(error) => {
@@ -108,11 +113,17 @@ impl Network {
                 Ok(Err(reset)) => return Err(OpenError::Reset(reset)),
                 Err(_) => return Err(OpenError::TimedOut),
             }
-            last = match dialler.verdict() {
-                Verdict::Final(refusal) => return Err(OpenError::Refused(refusal.into())),
-                Verdict::Again(Some(refusal)) => OpenError::Refused(refusal.into()),
+            let verdict = dialler.verdict();
+            let is_final = verdict.is_final();
+            last = match verdict {
+                Verdict::Said(refusal) | Verdict::Again(Some(refusal)) => {
+                    OpenError::Refused(refusal.into())
+                }
                 Verdict::Again(None) => OpenError::Lost,
             };
+            if is_final {
+                return Err(last);
+            }
         }
         Err(last)
     }

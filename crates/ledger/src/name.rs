@@ -12,6 +12,8 @@ pub const MAX_LABEL_BYTES: usize = 63;
 pub const MAX_NAME_LABELS: usize = 16;
 /// Fewest characters of a label that can be registered, as in the NameRegistrar.
 pub const MIN_LABEL_CHARS: usize = 3;
+/// What a host name's part in Punycode begins with (RFC 5890, section 2.3.1).
+const PUNYCODE: &str = "xn--";
 /// The label below the root under which all names are.
 pub const TOP_LABEL: &str = "conet";
 
@@ -41,6 +43,14 @@ pub enum NameError {
     NotNormalisable {
         /// What is wrong, in the words of the normaliser.
         reason: String,
+    },
+    /// A host name's part beyond ASCII is not the one form of it that there is.
+    #[error("the host name {host} is not how this name is written: {name} is")]
+    NotTheHost {
+        /// The host name.
+        host: String,
+        /// What it stands for, in its normal form.
+        name: String,
     },
     /// Nobody can register it: it has fewer than 3 characters before `.conet`, or more than one part.
     #[error(
@@ -73,6 +83,49 @@ impl Name {
             return Err(NameError::TooDeep);
         }
         Ok(Self(normal))
+    }
+
+    /// Reads a name that came as a host name, in ASCII: parts beyond that are in Punycode (RFC 3492), as browsers write them.
+    ///
+    /// # Errors
+    /// [`NameError`]. A host name that stands for anything but a normal form is refused and not brought into one: whoever
+    /// wrote it may have been shown something else.
+    pub fn of_host(host: &str) -> Result<Self, NameError> {
+        if host.len() > MAX_NAME_TEXT_BYTES {
+            return Err(NameError::TooLong);
+        }
+        let labels = host.split('.').map(decoded);
+        let Some(labels) = labels.collect::<Option<Vec<_>>>() else {
+            let reason = "a part of it is no Punycode".to_owned();
+            return Err(NameError::NotNormalisable { reason });
+        };
+        let name = Self::parse(&labels.join("."))?;
+        let written = name.host()?;
+        if written.eq_ignore_ascii_case(host) {
+            return Ok(name);
+        }
+        Err(NameError::NotTheHost {
+            host: host.to_owned(),
+            name: name.0,
+        })
+    }
+
+    /// The name as a host name, in ASCII.
+    ///
+    /// # Errors
+    /// [`NameError::TooLong`] where a part of it is longer than a host name's may be.
+    pub fn host(&self) -> Result<String, NameError> {
+        let labels = self.0.split('.').map(|label| match label.is_ascii() {
+            true => Some(label.to_owned()),
+            false => idna::punycode::encode_str(label).map(|code| format!("{PUNYCODE}{code}")),
+        });
+        let labels = labels.collect::<Option<Vec<_>>>().unwrap_or_default();
+        let host = labels.join(".");
+        let fits = labels.iter().all(|label| label.len() <= MAX_LABEL_BYTES);
+        match fits && !host.is_empty() && host.len() <= MAX_NAME_TEXT_BYTES {
+            true => Ok(host),
+            false => Err(NameError::TooLong),
+        }
     }
 
     /// Tells whether a text is meant as a name: it ends in `.conet`, in letters of either case.
@@ -161,6 +214,18 @@ impl fmt::Debug for NameNode {
     }
 }
 
+/// A part of a host name as a name has it; none where it is no Punycode.
+fn decoded(label: &str) -> Option<String> {
+    let (front, code) = label
+        .split_at_checked(PUNYCODE.len())
+        .unwrap_or((label, ""));
+    if !front.eq_ignore_ascii_case(PUNYCODE) {
+        return Some(label.to_owned());
+    }
+    // What is ASCII needs none, and would stand for two names.
+    idna::punycode::decode_to_string(code).filter(|text| !text.is_ascii())
+}
+
 /// The normal form of a name.
 fn normalise(text: &str) -> Result<String, NameError> {
     // Most names; the tables for all others take a moment to read.
@@ -242,6 +307,43 @@ mod tests {
         );
         // "оаес" in Cyrillic looks as it does in Latin.
         assert!(Name::parse("оаес.conet").is_err());
+    }
+
+    #[test]
+    fn host_name_stands_for_the_name_that_is_written_so() {
+        for (host, text) in [
+            ("shop.conet", "shop.conet"),
+            ("Shop.Conet", "shop.conet"),
+            ("xn--bcher-kva.conet", "b\u{fc}cher.conet"),
+            ("XN--BCHER-KVA.conet", "b\u{fc}cher.conet"),
+            ("www.xn--80aairftm.conet", "www.магазин.conet"),
+            ("xn--ls8h.conet", "\u{1f4a9}.conet"),
+        ] {
+            let name = Name::of_host(host).unwrap();
+            assert_eq!(name.as_str(), text);
+            assert_eq!(name.host().unwrap(), host.to_ascii_lowercase());
+        }
+    }
+
+    #[test]
+    fn host_name_that_only_looks_like_a_name_is_refused() {
+        // Cyrillic о between Latin letters; wholly Cyrillic, looking Latin; a capital letter that has another normal form; what
+        // needs no Punycode; no Punycode.
+        for host in [
+            "xn--shp-ula.conet",
+            "xn--80ak6aa92e.conet",
+            "xn--bcher-2pa.conet",
+            "xn--shop-.conet",
+            "xn--.conet",
+            "xn--a-\u{e9}.conet",
+            "shop\u{2024}conet",
+        ] {
+            assert!(Name::of_host(host).is_err(), "{host}");
+        }
+        let long = format!("{}.conet", "ü".repeat(31));
+        assert!(Name::parse(&long).unwrap().host().is_ok());
+        let long = format!("{}.conet", "магазин".repeat(4));
+        assert!(Name::parse(&long).is_ok_and(|name| name.host().is_ok()));
     }
 
     #[test]

@@ -77,6 +77,20 @@ impl Accepter {
         streams.by_id.len()
     }
 
+    /// Whether a command opens a stream, or goes on with one that is known here: whoever has no circuit for it yet need
+    /// not look for one otherwise.
+    #[must_use]
+    pub fn wants(&self, open: &OpenStream) -> bool {
+        match open.purpose() {
+            Purpose::Resume(resume) => {
+                let streams = self.streams.lock();
+                let known = streams.by_id.get(&resume.id);
+                known.is_some_and(|shared| shared.strong_count() > 0)
+            }
+            _ => true,
+        }
+    }
+
     /// Takes a command that nobody has obeyed before. `circuit` is called for the circuit that it came with, where
     /// that is wanted.
     pub fn accept(&self, open: &OpenStream, circuit: impl FnOnce() -> Circuit) -> Accepted {

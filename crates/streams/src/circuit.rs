@@ -29,6 +29,8 @@ pub trait CircuitSender: Send + 'static {
 pub struct Circuit {
     pub(crate) sender: Box<dyn CircuitSender>,
     pub(crate) events: mpsc::UnboundedReceiver<CircuitEvent>,
+    /// What came out of it before anybody took it.
+    pub(crate) first: Option<CircuitEvent>,
 }
 
 impl Circuit {
@@ -37,7 +39,19 @@ impl Circuit {
         Self {
             sender: Box::new(sender),
             events,
+            first: None,
         }
+    }
+
+    /// Waits until something has come out of the circuit; false if it is over before. Nothing of that is lost.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn begun(&mut self) -> bool {
+        if self.first.is_none() {
+            self.first = self.events.recv().await;
+        }
+        self.first.is_some()
     }
 }
 

@@ -197,8 +197,12 @@ impl Shared {
     }
 
     fn take_circuit(&self, circuit: Circuit) -> mpsc::UnboundedReceiver<CircuitEvent> {
-        let Circuit { sender, events } = circuit;
-        self.attach(&mut self.state.lock(), sender);
+        let Circuit {
+            sender,
+            events,
+            first,
+        } = circuit;
+        self.attach(&mut self.state.lock(), sender, first);
         events
     }
 
@@ -206,17 +210,30 @@ impl Shared {
     fn take_handed(&self) -> Option<mpsc::UnboundedReceiver<CircuitEvent>> {
         // Under one lock, or another one could be handed meanwhile, and its frames go into this one.
         let mut state = self.state.lock();
-        let Circuit { sender, events } = self.handed.lock().take()?;
-        self.attach(&mut state, sender);
+        let Circuit {
+            sender,
+            events,
+            first,
+        } = self.handed.lock().take()?;
+        self.attach(&mut state, sender, first);
         Some(events)
     }
 
-    fn attach(&self, state: &mut State, sender: Box<dyn CircuitSender>) {
+    fn attach(
+        &self,
+        state: &mut State,
+        sender: Box<dyn CircuitSender>,
+        first: Option<CircuitEvent>,
+    ) {
         // The window is granted at once; what comes is granted anew as it is taken.
         sender.grant(CIRCUIT_CREDIT_BYTES - INITIAL_CREDIT_BYTES);
         state.sender = Some(sender);
         (state.credit, state.taken) = (i64::from(INITIAL_CREDIT_BYTES), 0);
-        state.pump(now_ms());
+        let now_ms = now_ms();
+        if let Some(event) = first {
+            state.take(event, now_ms);
+        }
+        state.pump(now_ms);
     }
 
     /// Takes another circuit for an accepter's stream; false if whoever asks has no right to that.

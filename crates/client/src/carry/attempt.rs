@@ -96,6 +96,23 @@ impl Attempt {
                     Ok(Body::OpenStream(open.clone()))
                 })?
             }
+            Load::Meet(offer) => {
+                let target = errand.target.ok_or(CommandError::NoTarget)?;
+                let (ties, layer) = tie(target, clocks, Speaker::Target);
+                let body = Body::Meet {
+                    tag: offer.tag,
+                    everyone: offer.everyone,
+                    offer: offer.packet.as_bytes(),
+                };
+                let command = Command { ties, body }.encode();
+                layers.push(layer);
+                // As the layer around any packet.
+                seal(target, &command, offer.packet.len() + LAYER_BYTES)?
+            }
+            Load::Join(token) => {
+                let target = errand.target.ok_or(CommandError::NoTarget)?;
+                terminal(target, clocks, &mut layers, |_| Ok(Body::Join(token)))?
+            }
             Load::LookUp(subject) => {
                 let target = errand.target.ok_or(CommandError::NoTarget)?;
                 terminal(target, clocks, &mut layers, |_| Ok(Body::LookUp(subject)))?

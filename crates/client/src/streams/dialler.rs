@@ -1,4 +1,4 @@
-//! Makes circuits to one far end, each time over another path, and learns from what is said of them.
+//! Makes circuits to one node, each time over another path, and learns from what is said of them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ const MAX_TRIED: usize = 6;
 
 /// Makes circuits to a node.
 #[derive(Debug)]
-pub(super) struct Dialler {
+pub(crate) struct Dialler {
     network: Network,
     target: Arc<Node>,
     way: Way,
@@ -47,15 +47,23 @@ struct Last {
 
 /// What to think of a circuit that is over.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// Another one may do better.
     Again(Option<Refusal>),
-    /// The far end itself will not.
-    Final(Refusal),
+    /// The node at its end itself has refused.
+    Said(Refusal),
+}
+
+impl Verdict {
+    /// Whether a node that streams end at will have no other circuit either.
+    pub(super) fn is_final(&self) -> bool {
+        use Refusal::{Denied, NotFound, Unsupported};
+        matches!(self, Self::Said(NotFound | Unsupported | Denied))
+    }
 }
 
 impl Dialler {
-    pub(super) fn new(network: Network, target: Arc<Node>, way: Way) -> Self {
+    pub(crate) fn new(network: Network, target: Arc<Node>, way: Way) -> Self {
         Self {
             network,
             target,
@@ -64,12 +72,12 @@ impl Dialler {
         }
     }
 
-    /// Makes a circuit that carries the command. Whether the far end takes it shows later.
-    pub(super) async fn dial(&self, command: &OpenStream) -> Result<Circuit, OpenError> {
+    /// Makes a circuit that carries a command. Whether the node takes it shows later.
+    pub(crate) async fn dial(&self, load: Load<'_>) -> Result<Circuit, OpenError> {
         let (entry, relay) = self.choose()?;
         let courier = self.network.courier();
         let errand = Errand {
-            load: Load::Stream(command),
+            load,
             target: Some(&self.target),
             way: self.way,
             stream: false,
@@ -132,12 +140,12 @@ impl Dialler {
     }
 
     /// The circuit led to the far end: what failed before may have mended.
-    pub(super) fn worked(&self) {
+    pub(crate) fn worked(&self) {
         self.state.lock().tried = Tried::default();
     }
 
     /// Says what became of the last circuit, and remembers it.
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(crate) fn verdict(&self) -> Verdict {
         let mut state = self.state.lock();
         let Some(last) = state.last.take() else {
             return Verdict::Again(None);
@@ -165,11 +173,7 @@ impl Dialler {
         state.tried.entries.push(last.entry.id);
         state.tried.relays.extend(last.relay.map(|relay| relay.id));
         match refusal {
-            Some(refusal @ (Refusal::NotFound | Refusal::Unsupported | Refusal::Denied))
-                if by_target =>
-            {
-                Verdict::Final(refusal)
-            }
+            Some(refusal) if by_target => Verdict::Said(refusal),
             refusal => Verdict::Again(refusal),
         }
     }
@@ -181,10 +185,11 @@ impl Redial for Dialler {
         open: OpenStream,
     ) -> Pin<Box<dyn Future<Output = Result<Circuit, RedialError>> + Send + '_>> {
         Box::pin(async move {
-            if let Verdict::Final(_) = self.verdict() {
+            if self.verdict().is_final() {
                 return Err(RedialError::Refused);
             }
-            self.dial(&open).await.map_err(|_| RedialError::NotNow)
+            let dialled = self.dial(Load::Stream(&open)).await;
+            dialled.map_err(|_| RedialError::NotNow)
         })
     }
 }
