@@ -80,6 +80,10 @@ pub(crate) enum Command {
     Outbox(commands::outbox::OutboxCommand),
     /// Browse the Web2 through the network: SOCKS5 and HTTP on this machine.
     Proxy(commands::proxy::ProxyArgs),
+    /// Put a server of this machine on the network, under the wallet and its names; nobody learns where it is.
+    Serve(commands::serve::ServeArgs),
+    /// Reach a service by a port of this machine: ssh, databases, anything over TCP.
+    Forward(commands::forward::ForwardArgs),
     /// A whole network on this machine, to try things out.
     #[command(subcommand)]
     Devnet(commands::devnet::DevnetCommand),

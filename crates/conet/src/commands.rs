@@ -5,6 +5,7 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod contact;
 pub(crate) mod devnet;
+pub(crate) mod forward;
 pub(crate) mod listen;
 pub(crate) mod name;
 pub(crate) mod node;
@@ -12,6 +13,7 @@ pub(crate) mod outbox;
 pub(crate) mod proxy;
 pub(crate) mod route;
 pub(crate) mod send;
+pub(crate) mod serve;
 pub(crate) mod wallet;
 
 use std::future::Future;
@@ -36,6 +38,8 @@ pub(crate) fn run(cli: Cli) -> Outcome {
         Command::Devnet(command) => block_on(devnet::run(&context, command)),
         Command::Node(command) => block_on(node::run(&context, command)),
         Command::Proxy(args) => block_on(proxy::run(&context, args)),
+        Command::Serve(args) => block_on(serve::run(&context, args)),
+        Command::Forward(args) => block_on(forward::run(&context, args)),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -22,6 +22,7 @@ pub const MAX_COUNTED_BRIDGES: usize = 1024;
 pub struct Counters {
     total: Tally,
     direct: Arc<Tally>,
+    services: Arc<Tally>,
     failed: AtomicU64,
     turned_away: AtomicU64,
     bridges: Mutex<BTreeMap<NodeId, Arc<Tally>>>,
@@ -42,6 +43,8 @@ pub struct Counted {
     pub total: Flow,
     /// Those that a bypass rule let go directly.
     pub direct: Flow,
+    /// Those to services of the network itself.
+    pub services: Flow,
     /// Those that could not be opened.
     pub failed: u64,
     /// Clients that found every place taken.
@@ -84,6 +87,7 @@ impl Counters {
         Counted {
             total: self.total.read(),
             direct: self.direct.read(),
+            services: self.services.read(),
             failed: self.failed.load(Ordering::Relaxed),
             turned_away: self.turned_away.load(Ordering::Relaxed),
             bridges: bridges
@@ -102,7 +106,12 @@ impl Counters {
     }
 
     pub(crate) fn open(self: &Arc<Self>, bridge: Option<NodeId>) -> Share {
+        self.open_as(bridge, false)
+    }
+
+    fn open_as(self: &Arc<Self>, bridge: Option<NodeId>, is_to_service: bool) -> Share {
         let part = match bridge {
+            None if is_to_service => Some(Arc::clone(&self.services)),
             None => Some(Arc::clone(&self.direct)),
             Some(id) => {
                 let mut bridges = self.bridges.lock();
@@ -167,7 +176,7 @@ impl Drop for Share {
 impl Metered {
     /// `first` is what went along with the request to connect.
     pub(crate) fn new(connected: Connected, counters: &Arc<Counters>, first: usize) -> Self {
-        let share = counters.open(connected.bridge);
+        let share = counters.open_as(connected.bridge, connected.is_to_service);
         share.up(first);
         Self {
             inner: connected.stream,

@@ -9,7 +9,7 @@
 //! * [`Gateway`]: the listeners, by a [`Config`];
 //! * [`socks::message`]: what SOCKS clients say;
 //! * [`Bypass`]: what does not go through the network;
-//! * [`Outbound`], [`Striped`], [`Direct`]: the ways out, and [`ConnectError`]: why there was none;
+//! * [`Outbound`], [`Split`], [`Striped`], [`Direct`]: the ways out, and [`ConnectError`]: why there was none;
 //! * [`stripes::Stripes`]: which bridge a connection takes;
 //! * [`Counters`]: what the status page shows.
 //!
@@ -46,7 +46,8 @@ pub use counters::{Counted, Counters, Flow, MAX_COUNTED_BRIDGES};
 pub use outbound::{
     Ask, Associated, Blame, BridgeStatus, Bridges, ConnectError, Connected, DEFAULT_TRY_TIMEOUT,
     DatagramError, Datagrams, Direct, Duplex, Isolation, IsolationKey, MAX_DATAGRAM_BYTES,
-    MAX_DIRECT_ADDRESSES, MAX_ISOLATION_BYTES, Outbound, OutboundStatus, Striped,
+    MAX_DIRECT_ADDRESSES, MAX_ISOLATION_BYTES, Outbound, OutboundStatus, Services, Split, Striped,
+    is_service,
 };
 
 use std::io;

@@ -2,9 +2,11 @@
 //! sockets ([`Direct`]).
 
 mod direct;
+mod split;
 mod striped;
 
 pub use direct::{Direct, MAX_DIRECT_ADDRESSES};
+pub use split::{Services, Split};
 pub use striped::{Bridges, DEFAULT_TRY_TIMEOUT, Striped};
 
 use core::fmt;
@@ -14,7 +16,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::StatusCode;
 use protocol::NodeId;
-use protocol::target::Target;
+use protocol::target::{Host, Target};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -39,6 +41,14 @@ pub trait Outbound: Send + Sync + 'static {
     fn status(&self) -> OutboundStatus {
         OutboundStatus::default()
     }
+}
+
+/// Whether a host is a service of the network itself: a name below `.conet`, which nobody outside the network is to hear.
+#[must_use]
+pub fn is_service(host: &Host) -> bool {
+    let Host::Name(name) = host else { return false };
+    let name = name.as_str();
+    name == "conet" || name.ends_with(".conet")
 }
 
 /// What a listener asks of an [`Outbound`].
@@ -72,6 +82,8 @@ pub struct Connected {
     pub stream: Box<dyn Duplex>,
     /// The bridge it goes through, if any.
     pub bridge: Option<NodeId>,
+    /// Whether it ends at a service of the network itself.
+    pub is_to_service: bool,
 }
 
 /// A place for datagrams that was opened.
@@ -169,6 +181,24 @@ pub enum ConnectError {
     /// The way out does not carry this kind of traffic.
     #[error("this kind of traffic is not carried")]
     Unsupported,
+    /// It can be no name of a service: it has no normal form, or is not how its name is written.
+    #[error("this can be no .conet name, or only looks like one")]
+    NoName,
+    /// Nobody has the name, or it says no wallet.
+    #[error("this .conet name leads to no wallet")]
+    NameUnknown,
+    /// The registration of the name is over.
+    #[error("the registration of this .conet name is over")]
+    NameExpired,
+    /// No publisher of the service is online.
+    #[error("nobody serves it now")]
+    NotServed,
+    /// The service lets this caller not in.
+    #[error("the service does not let this caller in")]
+    RefusedByService,
+    /// The way to the service was lost before it had answered.
+    #[error("no way to the service worked")]
+    ServiceLost,
 }
 
 /// On whose side the cause of a [`ConnectError`] lies, which decides who is asked next.
@@ -225,14 +255,19 @@ impl ConnectError {
     #[must_use]
     pub fn socks_reply(self) -> u8 {
         match self {
-            Self::RefusedByPolicy => 0x02,
+            Self::RefusedByPolicy | Self::RefusedByService => 0x02,
             Self::NetworkUnreachable | Self::NetworkDown => 0x03,
-            Self::NoSuchHost | Self::HostUnreachable => 0x04,
+            Self::NoSuchHost
+            | Self::HostUnreachable
+            | Self::NoName
+            | Self::NameUnknown
+            | Self::NameExpired
+            | Self::NotServed => 0x04,
             Self::ConnectionRefused => 0x05,
             // What the list has for it: "TTL expired".
             Self::TimedOut => 0x06,
             Self::Unsupported => 0x07,
-            Self::NoBridge | Self::BridgeLost | Self::Busy => 0x01,
+            Self::NoBridge | Self::BridgeLost | Self::Busy | Self::ServiceLost => 0x01,
         }
     }
 
@@ -240,11 +275,17 @@ impl ConnectError {
     #[must_use]
     pub fn http_status(self) -> StatusCode {
         match self {
-            Self::RefusedByPolicy => StatusCode::FORBIDDEN,
+            Self::RefusedByPolicy | Self::RefusedByService => StatusCode::FORBIDDEN,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Self::NoBridge | Self::NetworkDown | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoBridge | Self::NetworkDown | Self::Busy | Self::NotServed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Unsupported => StatusCode::NOT_IMPLEMENTED,
-            Self::NoSuchHost
+            Self::NoName => StatusCode::BAD_REQUEST,
+            Self::NameUnknown
+            | Self::NameExpired
+            | Self::ServiceLost
+            | Self::NoSuchHost
             | Self::HostUnreachable
             | Self::NetworkUnreachable
             | Self::ConnectionRefused
@@ -269,6 +310,16 @@ impl ConnectError {
             Self::NetworkDown => "Look whether this machine is online.",
             Self::Busy => "Close some connections, or try again in a moment.",
             Self::Unsupported => "Use TCP, or a bridge that carries it.",
+            Self::NoName => {
+                "Letters of several scripts that look alike are refused: type the name yourself."
+            }
+            Self::NameUnknown => {
+                "Look for a typing error in the name; one that was registered just now is known in a moment."
+            }
+            Self::NameExpired => "Its owner has to renew it.",
+            Self::NotServed => "Its owner may have switched it off; try again later.",
+            Self::RefusedByService => "Its owner decides who may use it; ask them.",
+            Self::ServiceLost => "Try again in a moment.",
         }
     }
 
@@ -283,7 +334,13 @@ impl ConnectError {
             | Self::ConnectionRefused
             | Self::TimedOut
             | Self::NoBridge
-            | Self::NetworkDown => Blame::Nobody,
+            | Self::NetworkDown
+            | Self::NoName
+            | Self::NameUnknown
+            | Self::NameExpired
+            | Self::NotServed
+            | Self::RefusedByService
+            | Self::ServiceLost => Blame::Nobody,
         }
     }
 }
@@ -321,7 +378,7 @@ impl fmt::Debug for Associated {
 mod tests {
     use super::*;
 
-    const ALL: [ConnectError; 11] = [
+    const ALL: [ConnectError; 17] = [
         ConnectError::RefusedByPolicy,
         ConnectError::NoSuchHost,
         ConnectError::HostUnreachable,
@@ -333,6 +390,12 @@ mod tests {
         ConnectError::NetworkDown,
         ConnectError::Busy,
         ConnectError::Unsupported,
+        ConnectError::NoName,
+        ConnectError::NameUnknown,
+        ConnectError::NameExpired,
+        ConnectError::NotServed,
+        ConnectError::RefusedByService,
+        ConnectError::ServiceLost,
     ];
 
     #[test]

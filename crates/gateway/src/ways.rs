@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::bypass::Bypass;
 use crate::counters::{Counters, Metered};
-use crate::outbound::{Ask, Associated, ConnectError, Direct, Isolation, Outbound};
+use crate::outbound::{Ask, Associated, ConnectError, Direct, Isolation, Outbound, is_service};
 
 /// The ways out.
 pub(crate) struct Ways {
@@ -42,7 +42,8 @@ impl Ways {
     }
 
     pub(crate) fn bypasses(&self, target: &Target) -> bool {
-        self.bypass.matches(&target.host)
+        // Whatever the rules say: outside of the network nobody is to hear of a service.
+        !is_service(&target.host) && self.bypass.matches(&target.host)
     }
 
     fn failed(&self, error: ConnectError) -> ConnectError {

@@ -51,13 +51,16 @@ pub(super) enum NotTaken {
     NotFresh(#[from] NotFresh),
     #[error("that it was taken can't be written down")]
     File(#[from] FileError),
+    #[error("the publisher is over")]
+    Closed,
 }
 
 /// A publisher's memory of the offers that it took.
 #[derive(Debug)]
 pub(super) struct Slot {
     ceiling: PathBuf,
-    freshness: Mutex<Freshness>,
+    /// None once the slot is closed.
+    freshness: Mutex<Option<Freshness>>,
     _lock: HomeLock,
 }
 
@@ -85,14 +88,15 @@ impl Slot {
         let (lock, ceiling) = own.ok_or(SlotError::Full)?;
         Ok(Self {
             ceiling,
-            freshness: Mutex::new(Freshness::resume(floor_ms, NONCES)),
+            freshness: Mutex::new(Some(Freshness::resume(floor_ms, NONCES))),
             _lock: lock,
         })
     }
 
     /// How long from `now_ms` until offers that are made now are taken: not at once after a crash.
     pub(super) fn wait(&self, now_ms: u64) -> Duration {
-        let floor_ms = self.freshness.lock().closing_ceiling();
+        let freshness = self.freshness.lock();
+        let floor_ms = (freshness.as_ref()).map_or(0, Freshness::closing_ceiling);
         Duration::from_millis(floor_ms.saturating_sub(now_ms).min(2 * AHEAD_MS))
     }
 
@@ -104,6 +108,7 @@ impl Slot {
         now_ms: u64,
     ) -> Result<(), NotTaken> {
         let mut freshness = self.freshness.lock();
+        let freshness = freshness.as_mut().ok_or(NotTaken::Closed)?;
         let is_near = time_ms <= now_ms.saturating_add(TOLERANCE_MS);
         if is_near && time_ms > freshness.ceiling_ms() {
             let ceiling_ms = time_ms.saturating_add(AHEAD_MS);
@@ -115,8 +120,11 @@ impl Slot {
 
     /// Takes nothing any more, and lets the next one take what is later than all that was taken.
     pub(super) fn close(&self) -> Result<(), FileError> {
-        let closing_ms = self.freshness.lock().close();
-        write(&self.ceiling, closing_ms)
+        let mut freshness = self.freshness.lock();
+        match freshness.take() {
+            Some(last) => write(&self.ceiling, last.closing_ceiling()),
+            None => Ok(()),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod registration;
 
+pub(super) use registration::obtain;
+
 use clap::{Args, Subcommand};
 use client::Network;
 use client::home::Account;
@@ -312,7 +314,7 @@ fn described(record: &NameRecord) -> serde_json::Value {
 }
 
 /// Reads a name as people write it, with or without its end.
-fn read(text: &str) -> Outcome<Name> {
+pub(super) fn read(text: &str) -> Outcome<Name> {
     let text = text.trim();
     let whole = if text.contains('.') {
         text.to_owned()

@@ -2,6 +2,7 @@
 
 mod bridges;
 mod datagrams;
+mod services;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use clap::Args;
 use client::Network;
 use client::streams::StreamPrivacy;
 use gateway::stripes::Mode;
-use gateway::{Bypass, Config, DEFAULT_TRY_TIMEOUT, Gateway, Striped};
+use gateway::{Bypass, Config, DEFAULT_TRY_TIMEOUT, Gateway, Split, Striped};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use protocol::NodeId;
 use serde_json::json;
@@ -21,6 +22,9 @@ use crate::failure::{Context as _, Exit, Failure, Outcome};
 use crate::screen::{Steps, print, print_json};
 use crate::stopping;
 use bridges::NodeBridges;
+use services::NetworkServices;
+
+pub(super) use services::whom;
 
 /// How long to wait for the first nodes of the network.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
@@ -89,7 +93,8 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
         bypass: args.bypass,
         ..Config::default()
     };
-    let outbound = Arc::clone(&striped);
+    let services = NetworkServices::new(network.clone(), home, privacy);
+    let outbound = Arc::new(Split::new(services, Arc::clone(&striped) as _));
     let gateway = Gateway::bind(config, outbound).await.context("the proxy")?;
     steps.end();
     announce(context, &gateway, count)?;
@@ -147,6 +152,9 @@ fn announce(context: &Context, gateway: &Gateway, bridges: usize) -> Outcome<()>
     print(&format!("PAC     http://{http}/proxy.pac"))?;
     print(&format!("status  http://{http}/"))?;
     print("")?;
+    print(&format!(
+        "services by their names: http://NAME.conet/ through {http}"
+    ))?;
     print(&format!(
         "try: curl -x socks5h://{socks} https://example.org/"
     ))?;

@@ -6,6 +6,7 @@ use client::carrier::{LookUpError, RequestError, SubmitError as CarriedError};
 use client::home::{HomeError, RecipientError};
 use client::receive::ListenError;
 use client::send::{AttemptError, SendError};
+use client::services::{PublishError, ServiceNameError, SlotError};
 use client::{NetworkError, OpenClientError, UpkeepError};
 use ledger::{NameError, ResolveError, SubmitError as LedgerError};
 use wallet::keystore::KeystoreError;
@@ -65,6 +66,16 @@ fn unwrapped(error: &Dyn) -> Option<&Dyn> {
     }
     if let Some(UpkeepError::Home(inner)) = error.downcast_ref() {
         return Some(inner);
+    }
+    match error.downcast_ref() {
+        Some(PublishError::Home(inner)) => return Some(inner),
+        Some(PublishError::Slot(inner)) => return Some(inner),
+        _ => {}
+    }
+    match error.downcast_ref() {
+        Some(ServiceNameError::Name(inner)) => return Some(inner),
+        Some(ServiceNameError::Unresolved(inner)) => return Some(inner),
+        _ => {}
     }
     None
 }
@@ -131,6 +142,14 @@ fn of_home(error: &Dyn) -> Option<Exit> {
     }
     if let Some(ListenError::NoMailbox) = error.downcast_ref() {
         return Some(Exit::NotFound);
+    }
+    match error.downcast_ref() {
+        Some(PublishError::NoMailbox) => return Some(Exit::NotFound),
+        Some(PublishError::NoService | PublishError::TooMany(_)) => return Some(Exit::Usage),
+        _ => {}
+    }
+    if let Some(SlotError::Full) = error.downcast_ref() {
+        return Some(Exit::Refused);
     }
     match error.downcast_ref()? {
         HomeError::NoWallet | HomeError::UnknownWallet(_) | HomeError::UnknownContact(_) => {

@@ -109,7 +109,9 @@ impl Http {
         let socks = status
             .socks
             .map_or("off".into(), |address| address.to_string());
-        let mut rows = row("all", "", &traffic.total) + &row("directly", "", &traffic.direct);
+        let mut rows = row("all", "", &traffic.total)
+            + &row("directly", "", &traffic.direct)
+            + &row("to services", "", &traffic.services);
         for bridge in &outbound.bridges {
             let health = match (bridge.is_healthy, bridge.latency_ms) {
                 (false, _) => "avoided".to_owned(),

@@ -15,7 +15,7 @@ use crate::lifeline;
 
 use super::{
     Ask, Associated, ConnectError, Connected, DatagramError, Datagrams, Isolation,
-    MAX_DATAGRAM_BYTES, Outbound, OutboundStatus,
+    MAX_DATAGRAM_BYTES, Outbound, OutboundStatus, is_service,
 };
 
 /// Addresses of one name that are tried, in the order in which the system gives them.
@@ -32,6 +32,10 @@ pub struct Direct;
 impl Outbound for Direct {
     fn connect(&self, ask: Ask) -> BoxFuture<'_, Result<Connected, ConnectError>> {
         Box::pin(async move {
+            if is_service(&ask.target.host) {
+                // No resolver is to hear of it.
+                return Err(ConnectError::Unsupported);
+            }
             let mut last = ConnectError::NoSuchHost;
             for address in resolve(&ask.target).await? {
                 match TcpStream::connect(address).await {
@@ -44,6 +48,7 @@ impl Outbound for Direct {
                         return Ok(Connected {
                             stream: Box::new(stream),
                             bridge: None,
+                            is_to_service: false,
                         });
                     }
                     Err(error) => last = blame(&error),

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::{
     Ask, Associated, BridgeStatus, ConnectError, Connected, Datagrams, Duplex, Isolation, Outbound,
-    OutboundStatus,
+    OutboundStatus, is_service,
 };
 use crate::stripes::{Mode, NoBridge, Stripes, Tries};
 
@@ -111,12 +111,17 @@ impl<T: Bridges> Striped<T> {
 impl<T: Bridges> Outbound for Striped<T> {
     fn connect(&self, ask: Ask) -> BoxFuture<'_, Result<Connected, ConnectError>> {
         Box::pin(async move {
+            if is_service(&ask.target.host) {
+                // No bridge is to hear of it.
+                return Err(ConnectError::Unsupported);
+            }
             let tries = self.stripes.lock().start(&ask.target, &ask.isolation);
             let one = |bridge| self.carrier.connect(bridge, ask.clone());
             let (stream, bridge) = self.first_that(tries, one).await?;
             Ok(Connected {
                 stream,
                 bridge: Some(bridge),
+                is_to_service: false,
             })
         })
     }

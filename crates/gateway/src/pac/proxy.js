@@ -74,11 +74,11 @@ function isAbout(rule, host, address) {
 
 function FindProxyForURL(url, host) {
   host = host.toLowerCase().replace(/^\[|\]$/g, "").replace(/\.$/, "");
+  // No rule lets a service of the network out. By the HTTP proxy, requests to it are signed.
+  if (isBelow(host, "conet")) return url.substring(0, 5) === "http:" ? sites : usual;
   var address = bytesOf(host);
   for (var i = 0; i < rules.length; i++) {
     if (isAbout(rules[i], host, address)) return "DIRECT";
   }
-  // Services of the network itself are signed in at by the HTTP proxy.
-  if (isBelow(host, "conet") && url.substring(0, 5) === "http:") return sites;
   return usual;
 }

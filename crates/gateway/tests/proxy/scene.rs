@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// Hosts that fail, each in its way.
-pub(crate) const FAILURES: [(&str, ConnectError); 11] = [
+pub(crate) const FAILURES: [(&str, ConnectError); 17] = [
     ("policy.example", ConnectError::RefusedByPolicy),
     ("nowhere.example", ConnectError::NoSuchHost),
     ("host.example", ConnectError::HostUnreachable),
@@ -34,6 +34,12 @@ pub(crate) const FAILURES: [(&str, ConnectError); 11] = [
     ("down.example", ConnectError::NetworkDown),
     ("busy.example", ConnectError::Busy),
     ("unsupported.example", ConnectError::Unsupported),
+    ("deceit.conet", ConnectError::NoName),
+    ("unknown.conet", ConnectError::NameUnknown),
+    ("expired.conet", ConnectError::NameExpired),
+    ("offline.conet", ConnectError::NotServed),
+    ("closed.conet", ConnectError::RefusedByService),
+    ("lost.conet", ConnectError::ServiceLost),
 ];
 
 pub(crate) fn bridge() -> NodeId {

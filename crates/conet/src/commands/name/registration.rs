@@ -17,6 +17,26 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Registers a name. The same command goes on where an earlier one was interrupted.
 pub(super) async fn register(context: &Context, args: &RegisterArgs) -> Outcome {
+    let (name, record) = register_as(context, args).await?;
+    registered(context, &name, record)
+}
+
+/// Registers a name for a year, for the wallet in use.
+pub(in crate::commands) async fn obtain(context: &Context, name: &Name) -> Outcome<()> {
+    let args = RegisterArgs {
+        name: name.to_string(),
+        years: 1,
+        says: None,
+        main: false,
+        max_price: None,
+    };
+    register_as(context, &args).await.map(drop)
+}
+
+async fn register_as(
+    context: &Context,
+    args: &RegisterArgs,
+) -> Outcome<(Name, Option<NameRecord>)> {
     let name = read(&args.name)?;
     name.label()?;
     let desk = Desk::open(context).await?;
@@ -43,7 +63,7 @@ pub(super) async fn register(context: &Context, args: &RegisterArgs) -> Outcome 
     let ours = |record: &NameRecord| record.owner == owner && !record.is_expired(now_s);
     let record = desk.network.name_seen(&name, ours).await;
     desk.steps.end();
-    registered(context, &name, record)
+    Ok((name, record))
 }
 
 /// Prolongs a registration.

@@ -28,7 +28,7 @@ impl NodeBridges {
 }
 
 /// A stream as the proxies use it.
-struct Carried(Option<Stream>);
+pub(super) struct Carried(Option<Stream>);
 
 impl Bridges for NodeBridges {
     fn connect(
@@ -43,7 +43,7 @@ impl Bridges for NodeBridges {
                 .open_stream(bridge, purpose, self.privacy, ask.first)
                 .await;
             match opened {
-                Ok(stream) => Ok(Box::new(Carried(Some(stream))) as Box<dyn Duplex>),
+                Ok(stream) => Ok(Box::new(Carried::new(stream)) as Box<dyn Duplex>),
                 Err(error) => Err(reason(&error)),
             }
         })
@@ -81,6 +81,10 @@ fn reason(error: &OpenError) -> ConnectError {
 }
 
 impl Carried {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self(Some(stream))
+    }
+
     fn stream(self: Pin<&mut Self>) -> io::Result<Pin<&mut Stream>> {
         match &mut self.get_mut().0 {
             Some(stream) => Ok(Pin::new(stream)),
