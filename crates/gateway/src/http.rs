@@ -5,7 +5,6 @@
 
 mod answers;
 mod credentials;
-mod fields;
 mod forward;
 mod own;
 mod tunnel;

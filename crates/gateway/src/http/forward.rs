@@ -14,7 +14,9 @@ use protocol::target::{Target, TargetError};
 
 use super::answers::Refusal;
 use super::credentials::isolation;
-use super::{Body, Http, MAX_FIELDS, MAX_HEAD_BYTES, Visit, fields};
+use signin::hop;
+
+use super::{Body, Http, MAX_FIELDS, MAX_HEAD_BYTES, Visit};
 use crate::outbound::{Ask, Isolation};
 
 /// How long a kept connection may take until it can be used again; its last answer has been passed on by then.
@@ -37,22 +39,22 @@ impl Http {
     ) -> Result<Response<Body>, Refusal> {
         let (target, host) = destination(request.uri())?;
         let isolation = isolation(request.headers())?;
-        if fields::is_coded(request.headers()) {
+        if hop::is_coded(request.headers()) {
             return Err(Refusal::Coded);
         }
-        let wanted = fields::upgrade(request.headers());
+        let wanted = hop::upgrade(request.headers());
         let client = wanted.as_ref().map(|_| hyper::upgrade::on(&mut request));
         prepare(&mut request, host, wanted.as_ref());
         let mut response = self.exchange(request, &target, isolation, visit).await?;
-        if fields::is_coded(response.headers()) {
+        if hop::is_coded(response.headers()) {
             return Err(Refusal::Answer { target });
         }
-        let granted = fields::upgrade(response.headers());
+        let granted = hop::upgrade(response.headers());
         let server = hyper::upgrade::on(&mut response);
-        fields::remove_hop(response.headers_mut());
+        hop::remove_hop(response.headers_mut());
         match (response.status(), client, granted) {
             (StatusCode::SWITCHING_PROTOCOLS, Some(client), Some(protocol)) => {
-                fields::put_upgrade(response.headers_mut(), protocol);
+                hop::put_upgrade(response.headers_mut(), protocol);
                 self.join(client, server, visit);
             }
             (StatusCode::SWITCHING_PROTOCOLS, ..) => return Err(Refusal::Answer { target }),
@@ -170,9 +172,9 @@ fn prepare(request: &mut Request<Incoming>, host: HeaderValue, wanted: Option<&H
     *request.uri_mut() = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
     *request.version_mut() = Version::HTTP_11;
     let headers = request.headers_mut();
-    fields::remove_hop(headers);
+    hop::remove_hop(headers);
     headers.insert(HOST, host);
     if let Some(protocol) = wanted {
-        fields::put_upgrade(headers, protocol.clone());
+        hop::put_upgrade(headers, protocol.clone());
     }
 }

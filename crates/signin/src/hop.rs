@@ -8,7 +8,7 @@ use http::header::{
 /// Removes what is for this hop only: what `Connection` names, and what has always been so, named or not.
 ///
 /// A length that came with a transfer coding goes too (RFC 9112 section 6.3): the body is framed anew, by one of them.
-pub(super) fn remove_hop(headers: &mut HeaderMap) {
+pub fn remove_hop(headers: &mut HeaderMap) {
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
@@ -37,7 +37,7 @@ pub(super) fn remove_hop(headers: &mut HeaderMap) {
 }
 
 /// Whether the body comes in a coding beyond `chunked`, which is not undone here and so can't be passed on.
-pub(super) fn is_coded(headers: &HeaderMap) -> bool {
+pub fn is_coded(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     codings.any(|coding| {
         !coding
@@ -48,7 +48,7 @@ pub(super) fn is_coded(headers: &HeaderMap) -> bool {
 }
 
 /// The protocol that the sender of these fields wants to change to, or changes to.
-pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
     let names = headers.get_all(CONNECTION).iter();
     let names = names.filter_map(|value| value.to_str().ok());
     let mut names = names.flat_map(|value| value.split(','));
@@ -58,7 +58,7 @@ pub(super) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Asks for, or grants, a change to that protocol.
-pub(super) fn put_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+pub fn put_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, protocol);
 }
