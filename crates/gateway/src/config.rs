@@ -1,9 +1,11 @@
 //! What a gateway is told at its start.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bypass::Bypass;
+use crate::signing::Signer;
 
 /// Clients served at once by default; each costs a descriptor or two, and memory only while bytes move.
 pub const DEFAULT_MAX_CLIENTS: usize = 4096;
@@ -28,6 +30,8 @@ pub struct Config {
     pub allow_remote: bool,
     /// What does not go through the network.
     pub bypass: Bypass,
+    /// Who signs requests to services of the network, if anybody.
+    pub signer: Option<Arc<Signer>>,
     /// Clients at once, of all listeners.
     pub max_clients: usize,
     /// Places for datagrams at once.
@@ -49,6 +53,7 @@ impl Default for Config {
             http: on(8080),
             allow_remote: false,
             bypass: Bypass::default(),
+            signer: None,
             max_clients: DEFAULT_MAX_CLIENTS,
             max_associations: DEFAULT_MAX_ASSOCIATIONS,
             handshake_timeout: DEFAULT_HANDSHAKE_TIMEOUT,

@@ -24,6 +24,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
 use crate::accept::{Doorman, Place};
+use crate::signing::Signer;
 use crate::ways::Ways;
 use forward::Kept;
 
@@ -47,6 +48,8 @@ pub(crate) struct Http {
     pub(crate) socks: Option<SocketAddr>,
     pub(crate) http: SocketAddr,
     pub(crate) allow_remote: bool,
+    /// Who signs requests to services, if anybody.
+    pub(crate) signer: Option<Arc<Signer>>,
 }
 
 /// One client's connection.

@@ -2,7 +2,8 @@
 //!
 //! Programs that know nothing of CONET connect to these listeners; what they ask for goes through an [`Outbound`], or by a
 //! [`Bypass`] rule directly. This crate never resolves a name that goes through the network, never writes down where a
-//! connection goes, and knows neither wallets' keys nor packets: whoever starts a [`Gateway`] brings the way out along.
+//! connection goes, and knows no packets: whoever starts a [`Gateway`] brings the way out along, and the wallet of whoever
+//! signs requests to services, if anybody does ([`Signer`]).
 //!
 //! The main types, in the order a connection meets them:
 //!
@@ -10,6 +11,7 @@
 //! * [`socks::message`]: what SOCKS clients say;
 //! * [`Bypass`]: what does not go through the network;
 //! * [`Outbound`], [`Split`], [`Striped`], [`Direct`]: the ways out, and [`ConnectError`]: why there was none;
+//! * [`Signer`], [`SiteIdentity`]: who a person is to the services of the network;
 //! * [`stripes::Stripes`]: which bridge a connection takes;
 //! * [`Counters`]: what the status page shows.
 //!
@@ -32,6 +34,7 @@ mod http;
 mod lifeline;
 mod outbound;
 mod pac;
+mod signing;
 pub mod socks;
 mod splice;
 pub mod stripes;
@@ -48,6 +51,11 @@ pub use outbound::{
     DatagramError, Datagrams, Direct, Duplex, Isolation, IsolationKey, MAX_DATAGRAM_BYTES,
     MAX_DIRECT_ADDRESSES, MAX_ISOLATION_BYTES, Outbound, OutboundStatus, Services, Split, Striped,
     is_service,
+};
+
+pub use signing::{
+    DEFAULT_MAX_SPOOLED_BYTES, MAX_BODIES_KEPT, MAX_BODY_IN_MEMORY_BYTES, Signer, SigningError,
+    SiteIdentity,
 };
 
 use std::io;
@@ -173,6 +181,7 @@ impl Gateway {
             socks: self.socks_address(),
             http: address,
             allow_remote: self.config.allow_remote,
+            signer: self.config.signer.clone(),
         });
         let serve = |socket, from, place| Arc::clone(&http).serve(socket, from, place);
         doorman.accept(listener, self::http::FULL, serve).await;

@@ -3,6 +3,7 @@
 mod bridges;
 mod datagrams;
 mod services;
+mod signing_in;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use bridges::NodeBridges;
 use services::NetworkServices;
 
 pub(super) use services::whom;
+use signing_in::{SignInArgs, signer};
 
 /// How long to wait for the first nodes of the network.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
@@ -56,6 +58,8 @@ pub(crate) struct ProxyArgs {
     /// Let other machines use the proxies: whoever reaches them leaves through your account.
     #[arg(long)]
     allow_remote: bool,
+    #[command(flatten)]
+    sign_in: SignInArgs,
 }
 
 /// Runs the proxies until a signal.
@@ -65,7 +69,9 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
     let steps = Steps::new(&context.global);
     steps.begin("joining the network");
     let home = context.home()?;
-    let network = Network::open(context.home_path(), context.network()?).await?;
+    let file = context.network()?;
+    let signer = signer(context, &home, file.chain_id, args.sign_in).await?;
+    let network = Network::open(context.home_path(), file).await?;
     network.exclude_as_entries(home.mailboxes()?);
     network.ready(READY_PATIENCE).await?;
     let mode = match args.pin {
@@ -91,6 +97,7 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
         http: Some(args.http),
         allow_remote: args.allow_remote,
         bypass: args.bypass,
+        signer,
         ..Config::default()
     };
     let services = NetworkServices::new(network.clone(), home, privacy);

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::Body;
 use crate::outbound::ConnectError;
+use crate::signing::SigningError;
 
 /// Why a request was not served.
 #[derive(Debug, Error)]
@@ -35,6 +36,9 @@ pub(super) enum Refusal {
     /// The origin ended the connection before its answer, or answered what is none.
     #[error("{target}: the site closed the connection, or sent what is no HTTP answer")]
     Answer { target: Target },
+    /// It was to be signed, and could not be.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// One of the own pages was asked for by another host name or port.
     #[error("this is the local proxy, and the request was meant for another host")]
     ForeignHost,
@@ -59,6 +63,7 @@ impl Refusal {
             Self::Target(_) | Self::Scheme => StatusCode::BAD_REQUEST,
             Self::Coded => StatusCode::NOT_IMPLEMENTED,
             Self::Credentials => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+            Self::Signing(error) => error.status(),
             Self::Answer { .. } => StatusCode::BAD_GATEWAY,
             Self::ForeignHost | Self::ForeignSite | Self::Remote => StatusCode::FORBIDDEN,
             Self::NoPage => StatusCode::NOT_FOUND,
@@ -69,6 +74,7 @@ impl Refusal {
     fn advice(&self) -> &'static str {
         match self {
             Self::Connect { error, .. } => error.advice(),
+            Self::Signing(error) => error.advice(),
             Self::Answer { .. } => "Try again; if that does not help, the site is at fault.",
             Self::ForeignHost => "Open it by the address that the proxy listens on.",
             Self::ForeignSite => "Type the address instead of following a link.",

@@ -18,6 +18,7 @@ use signin::hop;
 
 use super::{Body, Http, MAX_FIELDS, MAX_HEAD_BYTES, Visit};
 use crate::outbound::{Ask, Isolation};
+use crate::signing::{Outgoing, unsigned};
 
 /// How long a kept connection may take until it can be used again; its last answer has been passed on by then.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ const HTTP_PORT: u16 = 80;
 pub(super) struct Kept {
     target: Target,
     isolation: Isolation,
-    origin: SendRequest<Incoming>,
+    origin: SendRequest<Outgoing>,
 }
 
 impl Http {
@@ -45,6 +46,7 @@ impl Http {
         let wanted = hop::upgrade(request.headers());
         let client = wanted.as_ref().map(|_| hyper::upgrade::on(&mut request));
         prepare(&mut request, host, wanted.as_ref());
+        let request = self.signed(request, &target, visit).await?;
         let mut response = self.exchange(request, &target, isolation, visit).await?;
         if hop::is_coded(response.headers()) {
             return Err(Refusal::Answer { target });
@@ -65,10 +67,25 @@ impl Http {
         Ok(response.map(|body| body.boxed_unsync()))
     }
 
+    /// Signs a request to a service of the network, if there is who signs. What goes around the network goes unsigned.
+    async fn signed(
+        &self,
+        request: Request<Incoming>,
+        target: &Target,
+        visit: &Visit,
+    ) -> Result<Request<Outgoing>, Refusal> {
+        match &self.signer {
+            Some(signer) if !self.ways.bypasses(target) => {
+                Ok(signer.sign(request, visit.from.ip()).await?)
+            }
+            _ => Ok(unsigned(request)),
+        }
+    }
+
     /// Sends a request on the connection that is kept, if it leads there, or on a new one.
     async fn exchange(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<Outgoing>,
         target: &Target,
         isolation: Isolation,
         visit: &Visit,
@@ -115,7 +132,7 @@ impl Http {
         &self,
         target: &Target,
         isolation: &Isolation,
-    ) -> Result<SendRequest<Incoming>, Refusal> {
+    ) -> Result<SendRequest<Outgoing>, Refusal> {
         let ask = Ask {
             target: target.clone(),
             isolation: isolation.clone(),
