@@ -92,6 +92,7 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
         let message = format!("{pinned} is no bridge that the ledger lists");
         return Err(Failure::new(Exit::NotFound, message));
     }
+    let signs = signer.is_some();
     let config = Config {
         socks: Some(args.socks),
         http: Some(args.http),
@@ -104,7 +105,7 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
     let outbound = Arc::new(Split::new(services, Arc::clone(&striped) as _));
     let gateway = Gateway::bind(config, outbound).await.context("the proxy")?;
     steps.end();
-    announce(context, &gateway, count)?;
+    announce(context, &gateway, count, signs)?;
     let refreshing = async {
         let mut changes = network.changes();
         loop {
@@ -142,10 +143,12 @@ fn set_bridges(striped: &Striped<NodeBridges>, network: &Network) -> usize {
     count
 }
 
-fn announce(context: &Context, gateway: &Gateway, bridges: usize) -> Outcome<()> {
+fn announce(context: &Context, gateway: &Gateway, bridges: usize, signs: bool) -> Outcome<()> {
     let (socks, http) = (gateway.socks_address(), gateway.http_address());
     if context.global.json {
-        return print_json(&json!({ "socks": socks, "http": http, "bridges": bridges }));
+        return print_json(
+            &json!({ "socks": socks, "http": http, "bridges": bridges, "signs": signs }),
+        );
     }
     let shown = |address: Option<SocketAddr>| address.map_or_else(String::new, |a| a.to_string());
     let (socks, http) = (shown(socks), shown(http));
@@ -158,6 +161,9 @@ fn announce(context: &Context, gateway: &Gateway, bridges: usize) -> Outcome<()>
     print(&format!("HTTP    {http}"))?;
     print(&format!("PAC     http://{http}/proxy.pac"))?;
     print(&format!("status  http://{http}/"))?;
+    if signs {
+        print("signs   requests to services; each sees a wallet of its own")?;
+    }
     print("")?;
     print(&format!(
         "services by their names: http://NAME.conet/ through {http}"
