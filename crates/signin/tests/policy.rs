@@ -1,5 +1,10 @@
 //! Which requests are signed: every combination of what browsers say.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are outside of test functions"
+)]
+
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request};
 use proptest::prelude::*;

@@ -1,5 +1,10 @@
 //! Signatures and wallets that others have computed: `@slicekit/erc8128` with viem, and HKDF by node.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are outside of test functions"
+)]
+
 use http::Request;
 use serde::Deserialize;
 use signin::{BodyDigest, RequestParts, Verifier, VerifierConfig, sign, site_wallet};

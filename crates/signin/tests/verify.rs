@@ -1,5 +1,10 @@
 //! What a verifier refuses, and why.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are outside of test functions"
+)]
+
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Request};
 use proptest::prelude::*;

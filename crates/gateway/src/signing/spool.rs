@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -14,6 +15,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use signin::{BodyDigest, BodyHasher};
 use tokio::io::{AsyncRead as _, AsyncSeekExt as _, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::{Outgoing, SigningError};
 
@@ -23,6 +25,8 @@ pub const MAX_BODY_IN_MEMORY_BYTES: usize = 1024 * 1024;
 pub const MAX_BODIES_KEPT: usize = 64;
 /// Bytes in files at once by default, of all bodies together.
 pub const DEFAULT_MAX_SPOOLED_BYTES: u64 = 8 << 30;
+/// How long a client may stop in the middle of its body: it has a place that others wait for.
+const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Bytes read from a file at once.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -95,7 +99,10 @@ impl Spool {
         let mut hasher = BodyHasher::default();
         let mut memory = Vec::new();
         let mut file: Option<Spooled> = None;
-        while let Some(frame) = incoming.frame().await {
+        while let Some(frame) = timeout(BODY_IDLE_TIMEOUT, incoming.frame())
+            .await
+            .map_err(|_| SigningError::BrokenOff)?
+        {
             let frame = frame.map_err(|_| SigningError::BrokenOff)?;
             // Trailers are not signed, and so not sent.
             let Ok(part) = frame.into_data() else {

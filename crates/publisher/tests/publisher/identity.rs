@@ -16,7 +16,13 @@ async fn server_is_told_the_wallet_that_signed_and_no_other() {
     let scene = Scene::start().await;
     let mut caller = scene.caller();
     caller
-        .write_all(get("/list?page=1", FORGED).as_bytes())
+        .write_all(
+            get(
+                "/list?page=1",
+                &format!("{FORGED}Connection: Conet-Wallet\r\n"),
+            )
+            .as_bytes(),
+        )
         .await
         .unwrap();
     let arrived = head(&mut scene.server().await).await;
