@@ -96,7 +96,7 @@ impl SignedFields {
 /// Signs a request for [`DEFAULT_VALIDITY_S`] from `now_s` (Unix seconds) on.
 ///
 /// Covered are authority, method and path, the query if there is one and the digest of the body if there is one.
-/// Source: ERC-8128, "request-bound" and "non-replayable"; `docs/wire-format.md`, section 12.
+/// Source: ERC-8128, "request-bound" and "non-replayable"; `docs/wire-format.md`, section 13.
 ///
 /// # Errors
 /// [`SignError`] where a body has no digest, or what is covered is not visible ASCII.

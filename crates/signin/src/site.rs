@@ -9,7 +9,7 @@ const MAX_TRIES: u32 = 4;
 /// Derives the wallet that a person shows to one site.
 ///
 /// The same person and host name always give the same one; nobody without the person's wallet can tell that two of them
-/// belong together, or to whom. Source: `docs/wire-format.md`, section 12.
+/// belong together, or to whom. Source: `docs/wire-format.md`, section 13.
 #[must_use]
 pub fn site_wallet(person: &WalletKey, site: &HostName) -> WalletKey {
     let infos = (0..MAX_TRIES).map(|attempt| match attempt {
