@@ -2,7 +2,7 @@
 // What the random transactions met: a comparison that never came to a branch says nothing about it.
 
 const viem = require("viem");
-const { NAMES, NAME_REGISTRAR, NAME_RESOLVER, NODES, REVERSE, ROUTES } = require("./registries.js");
+const { NAMES, NAME_REGISTRAR, NAME_RESOLVER, NODES, OFFERS, REVERSE, ROUTES } = require("./registries.js");
 
 /** Declared by what the contracts inherit; nothing of what they use throws or emits these. */
 const UNREACHABLE = ["InvalidAccountNonce", "InvalidShortString", "StringTooLong", "EIP712DomainChanged"];
@@ -13,7 +13,7 @@ const TOO_SLOW = ["NotHolder"];
 /** Nothing that is read is refused of necessity, and what comes again is mostly old. */
 const ONE_SIDED = ["view", "replay", "bent"];
 
-const ALL = [NODES, ROUTES, NAMES, NAME_REGISTRAR, NAME_RESOLVER, REVERSE];
+const ALL = [NODES, ROUTES, NAMES, NAME_REGISTRAR, NAME_RESOLVER, REVERSE, OFFERS];
 const SELECTORS = new Map();
 const TOPICS = new Map();
 for (const { type, name, inputs } of ALL.flatMap(({ abi }) => abi)) {

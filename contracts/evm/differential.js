@@ -10,9 +10,10 @@ const { LocalChain } = require("./local_chain.js");
 const viem = require("viem");
 const { MONTH_S, NAME_ACTIONS, NAME_PRICE, commitmentOf, nameViews } = require("./name_actions.js");
 const { DAY_S, MIN_STAKE, NODE_ACTIONS, nodeViews } = require("./node_actions.js");
+const { OFFER_ACTIONS, offerViews } = require("./offer_actions.js");
 const { ACCOUNTS, CHAIN_ID, OtherVm } = require("./other_vm.js");
 const { Random } = require("./random.js");
-const { NAMES, NAME_REGISTRAR, NODES, ROUTES, below, creationsOf, deployment, encode, nameHash } = require("./registries.js");
+const { NAMES, NAME_REGISTRAR, NODES, OFFERS, ROUTES, below, creationsOf, deployment, encode, nameHash } = require("./registries.js");
 const { ROUTE_ACTIONS, routeViews } = require("./route_actions.js");
 const { World } = require("./world.js");
 
@@ -48,9 +49,12 @@ const WEIGHTS = [
   [6, "setRecords"],
   [4, "nameAccount"],
   [2, "deployNameRegistry"],
+  [5, "announceOffer"],
+  [3, "withdrawOffer"],
+  [2, "deployBridgeOffers"],
 ];
-const ACTIONS = { ...NODE_ACTIONS, ...ROUTE_ACTIONS, ...NAME_ACTIONS };
-const VIEWS = [nodeViews, routeViews, nameViews];
+const ACTIONS = { ...NODE_ACTIONS, ...ROUTE_ACTIONS, ...NAME_ACTIONS, ...OFFER_ACTIONS };
+const VIEWS = [nodeViews, routeViews, nameViews, offerViews];
 /** The most labels of a name. */
 const MAX_LABELS = 16;
 
@@ -124,6 +128,7 @@ async function furnish(pair, world) {
     const nodes = await make(deployment(NODES, [MIN_STAKE, period]));
     world.nodeRegistries.push(nodes);
     world.routeRegistries.push({ address: await make(deployment(ROUTES, [nodes])), nodes });
+    world.offers.push({ address: await make(deployment(OFFERS, [nodes])), nodes });
     world.refusers.push(await make(REFUSER));
   }
   // In one a commitment lasts for as long as the test, in the other it is soon too old.

@@ -8,7 +8,7 @@ const { ACCOUNTS, CHAIN_ID, OtherVm } = require("./other_vm.js");
 const { Random } = require("./random.js");
 const registries = require("./registries.js");
 
-const { NODES, ROUTES, deployment, encode, encodeBatch, leaf, signClear, signNode, signRoute, tree } = registries;
+const { NODES, OFFERS, ROUTES, deployment, encode, encodeBatch, leaf, signClear, signNode, signRoute, tree } = registries;
 const { NAMES, NAME_REGISTRAR, NAME_RESOLVER, REVERSE, creationsOf, nameHash } = registries;
 
 const FILE = path.join(__dirname, "..", "gas.md");
@@ -185,6 +185,14 @@ async function nameOperations(scenario, { registry, registrar, resolver, reverse
   await act("setOwner of a name", NAMES, registry, "setOwner", [node, other.address]);
 }
 
+async function offerOperations(scenario, offers) {
+  const [, operator, node] = ACCOUNTS;
+  const act = (label, name, args) => scenario.operation(label, operator, offers, encode(OFFERS, name, args));
+  await act("announce an offer, policy of 22 bytes", "announce", [node.address, 0n, "reject *:25;accept *:*"]);
+  await act("announce an offer, policy of 1,024 bytes", "announce", [node.address, 10n ** 15n, "x".repeat(1024)]);
+  await act("withdraw an offer", "withdraw", [node.address]);
+}
+
 async function measured() {
   const scenario = await Scenario.start();
   const [deployer] = ACCOUNTS;
@@ -197,6 +205,7 @@ async function measured() {
   await batchOperations(scenario, routes);
   const names = await make("NameRegistry, which deploys the three others", NAMES, [NAME_PRICE, 60n, 86_400n]);
   await nameOperations(scenario, creationsOf(names));
+  await offerOperations(scenario, await make("BridgeOffers", OFFERS, [nodes]));
   return scenario.rows;
 }
 

@@ -14,6 +14,7 @@ const NAMES = artifact("NameRegistry");
 const NAME_REGISTRAR = artifact("NameRegistrar");
 const NAME_RESOLVER = artifact("NameResolver");
 const REVERSE = artifact("ReverseRegistrar");
+const OFFERS = artifact("BridgeOffers");
 
 /** The signed types, as the interfaces write them down. */
 const NODE_TYPE =
@@ -98,6 +99,7 @@ module.exports = {
   NAME_REGISTRAR,
   NAME_RESOLVER,
   NODES,
+  OFFERS,
   REVERSE,
   ROUTES,
   below,

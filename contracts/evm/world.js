@@ -17,6 +17,8 @@ class World {
   nodeRegistries = [];
   /** RouteRegistries `{ address, nodes }`, each with the NodeRegistry that it asks. */
   routeRegistries = [];
+  /** BridgeOffers `{ address, nodes }`, each with the NodeRegistry that it asks. */
+  offers = [];
   /** Contracts that pass calls on and refuse to be paid. */
   refusers = [];
   /** The latest batches sent, accepted or not: `{ address, root, batch, leaves }`. */

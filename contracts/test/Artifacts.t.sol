@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity ^0.8.30;
 
+import {BridgeOffers} from "../src/BridgeOffers.sol";
 import {NameRegistrar} from "../src/NameRegistrar.sol";
 import {NameRegistry} from "../src/NameRegistry.sol";
 import {NameResolver} from "../src/NameResolver.sol";
@@ -33,6 +34,10 @@ contract ArtifactsTest {
 
     function test_reverseRegistrar_isTheCommittedBytecode() public view {
         vm.assertEq(_committed("artifacts/ReverseRegistrar.json"), type(ReverseRegistrar).creationCode, "bytecode");
+    }
+
+    function test_bridgeOffers_isTheCommittedBytecode() public view {
+        vm.assertEq(_committed("artifacts/BridgeOffers.json"), type(BridgeOffers).creationCode, "bytecode");
     }
 
     function _committed(string memory path) private view returns (bytes memory) {
