@@ -197,7 +197,11 @@ fn decode_name(
             )
         }
         NameRegistrar::NameRegistered::SIGNATURE_HASH if emitter == names.registrar => {
-            let event: NameRegistrar::NameRegistered = read(log)?;
+            let event: NameRegistrar::NameRegistered = read_text(log)?;
+            if !is_text(&event.label) {
+                // Nobody can ask for such a name.
+                return Ok(Vec::new());
+            }
             if event.label.is_empty() || event.label.len() > MAX_LABEL_BYTES {
                 return Err(ForeignLog);
             }
@@ -213,13 +217,15 @@ fn decode_name(
             )
         }
         NameResolver::NameChanged::SIGNATURE_HASH if emitter == names.resolver => {
-            let event: NameResolver::NameChanged = read(log)?;
-            if event.name.len() > MAX_NAME_TEXT_BYTES {
+            let event: NameResolver::NameChanged = read_text(log)?;
+            let called = Some(event.name).filter(|name| is_text(name));
+            let called = called.unwrap_or_default();
+            if called.len() > MAX_NAME_TEXT_BYTES {
                 return Err(ForeignLog);
             }
             (
                 NameNode::from_bytes(event.node.0),
-                NameChange::Called(event.name),
+                NameChange::Called(called),
             )
         }
         _ => return Ok(Vec::new()),
@@ -230,7 +236,7 @@ fn decode_name(
 fn decode_node(topic: B256, log: &LogData) -> Result<Vec<LedgerEvent>, ForeignLog> {
     let event = match topic {
         NodeRegistry::NodeRegistered::SIGNATURE_HASH => {
-            let event: NodeRegistry::NodeRegistered = read(log)?;
+            let event: NodeRegistry::NodeRegistered = read_text(log)?;
             LedgerEvent::NodeRegistered {
                 node: address(event.node),
                 operator: address(event.operator),
@@ -243,7 +249,7 @@ fn decode_node(topic: B256, log: &LogData) -> Result<Vec<LedgerEvent>, ForeignLo
             }
         }
         NodeRegistry::NodeUpdated::SIGNATURE_HASH => {
-            let event: NodeRegistry::NodeUpdated = read(log)?;
+            let event: NodeRegistry::NodeUpdated = read_text(log)?;
             LedgerEvent::NodeUpdated {
                 node: address(event.node),
                 particulars: particulars(
@@ -309,6 +315,17 @@ fn read<E: SolEvent>(log: &LogData) -> Result<E, ForeignLog> {
     E::decode_log_data_validate(log).map_err(|_| ForeignLog)
 }
 
+/// Reads an event with text, which the contracts take as it comes: what is no UTF-8 must not stop everybody's reading.
+/// [`is_text`] tells whether it was any.
+fn read_text<E: SolEvent>(log: &LogData) -> Result<E, ForeignLog> {
+    E::decode_log_data(log).map_err(|_| ForeignLog)
+}
+
+/// Tells whether nothing in a text of [`read_text`] was replaced because it is no UTF-8.
+fn is_text(text: &str) -> bool {
+    !text.contains(char::REPLACEMENT_CHARACTER)
+}
+
 fn address(address: alloy::primitives::Address) -> WalletAddress {
     WalletAddress::from_bytes(address.into())
 }
@@ -320,6 +337,9 @@ fn particulars(
     profile: String,
 ) -> Option<Particulars> {
     check_particulars(&transport_key.0, certificate, &endpoint, &profile).ok()?;
+    if !is_text(&endpoint) || !is_text(&profile) {
+        return None;
+    }
     Some(Particulars {
         transport_key: transport_key.0,
         certificate: certificate.into(),
@@ -389,6 +409,60 @@ mod tests {
     fn log_of_an_unknown_event_is_passed_over() {
         let log = LogData::new_unchecked(vec![B256::repeat_byte(1)], Vec::new().into());
         assert_eq!(decode(&REGISTRIES, NODE_REGISTRY, &log), Ok(Vec::new()));
+    }
+
+    /// One transaction with `\xff` in its text made every index refuse all servers, for good.
+    #[test]
+    fn text_that_is_no_utf8_stops_nobody() {
+        let spoiled = |log: LogData| {
+            let data = log.data.iter().map(|byte| match byte {
+                b'~' => 0xff,
+                byte => *byte,
+            });
+            LogData::new_unchecked(log.topics().to_vec(), data.collect())
+        };
+        let registered = NodeRegistry::NodeRegistered {
+            node: Address::ZERO,
+            operator: Address::ZERO,
+            transportKey: B256::repeat_byte(1),
+            certificate: vec![1].into(),
+            endpoint: "http://~".into(),
+            profile: String::new(),
+        };
+        let events = decode(
+            &REGISTRIES,
+            NODE_REGISTRY,
+            &spoiled(registered.encode_log_data()),
+        );
+        let [LedgerEvent::NodeRegistered { particulars, .. }] = &events.unwrap()[..] else {
+            panic!("not registered")
+        };
+        assert_eq!(particulars, &None);
+
+        let mut network = crate::test_data::network();
+        network.contracts.name_registry = Some(key(9).address());
+        let registries = Registries::of(&network);
+        let names = registries.names.unwrap();
+        let changed = NameResolver::NameChanged {
+            node: B256::ZERO,
+            name: "~".repeat(MAX_NAME_TEXT_BYTES),
+        };
+        let log = spoiled(changed.encode_log_data());
+        let change = NameChange::Called(String::new());
+        let node = NameNode::from_bytes([0; 32]);
+        assert_eq!(
+            decode(&registries, names.resolver, &log),
+            Ok(vec![LedgerEvent::Name { node, change }])
+        );
+        let given = NameRegistrar::NameRegistered {
+            label: "~".repeat(MAX_LABEL_BYTES),
+            labelHash: B256::ZERO,
+            owner: Address::ZERO,
+            price: alloy::primitives::U256::ZERO,
+            expiry: 1,
+        };
+        let log = spoiled(given.encode_log_data());
+        assert_eq!(decode(&registries, names.registrar, &log), Ok(Vec::new()));
     }
 
     #[test]
