@@ -87,6 +87,7 @@ impl World {
             node_registry,
             route_registry: deployed.contracts.route_registry,
             name_registry: None,
+            bridge_offers: None,
         };
         network.start_block = deployed.block;
 

@@ -255,6 +255,7 @@ pub(crate) fn file() -> NetworkFile {
             node_registry: WalletAddress::from_bytes([1; 20]),
             route_registry: WalletAddress::from_bytes([2; 20]),
             name_registry: None,
+            bridge_offers: None,
         },
         start_block: 0,
         confirmations: 0,
@@ -291,6 +292,7 @@ impl FakeNode {
             certificate: self.keys.certificate().to_bytes().into(),
             endpoint: self.endpoint.clone(),
             profile: "bare".into(),
+            offer: None,
         }
     }
 

@@ -154,6 +154,23 @@ sol! {
         function setName(string calldata name) external returns (bytes32 node);
     }
 
+    /// The BridgeOffers.
+    #[derive(Debug)]
+    contract BridgeOffers {
+        constructor(address registry);
+
+        event OfferAnnounced(address indexed node, uint128 price, string policy);
+        event OfferWithdrawn(address indexed node);
+
+        error InvalidNodeRegistry(address nodeRegistry);
+        error NodeNotActive(address node);
+        error NotOperator(address node, address caller);
+        error InvalidPolicyLength(uint256 length);
+
+        function announce(address node, uint128 price, string calldata policy) external;
+        function withdraw(address node) external;
+    }
+
     /// A route as the registry and EIP-712 know it.
     #[derive(Debug, PartialEq)]
     struct Route {

@@ -10,10 +10,13 @@ use wallet::WalletAddress;
 
 use crate::{
     batch,
-    contracts::{NameRegistrar, NameRegistry, NameResolver, NodeRegistry, Route, RouteRegistry},
+    contracts::{
+        BridgeOffers, NameRegistrar, NameRegistry, NameResolver, NodeRegistry, Route, RouteRegistry,
+    },
     name::{MAX_LABEL_BYTES, MAX_NAME_TEXT_BYTES, NameNode},
     network::{NameContracts, NetworkFile},
     node::check_particulars,
+    offer::{self, BridgeOffer},
     route::RouteRecord,
 };
 
@@ -27,6 +30,7 @@ pub(crate) struct Registries {
     pub(crate) node: WalletAddress,
     pub(crate) route: WalletAddress,
     pub(crate) names: Option<NameContracts>,
+    pub(crate) offers: Option<WalletAddress>,
 }
 
 impl Registries {
@@ -36,13 +40,16 @@ impl Registries {
             node: network.contracts.node_registry,
             route: network.contracts.route_registry,
             names: network.contracts.names(),
+            offers: network.contracts.bridge_offers,
         }
     }
 
     /// The contracts whose logs are read.
     pub(crate) fn emitters(&self) -> impl Iterator<Item = WalletAddress> {
         let names = (self.names.iter()).flat_map(|it| [it.registry, it.registrar, it.resolver]);
-        [self.node, self.route].into_iter().chain(names)
+        ([self.node, self.route].into_iter())
+            .chain(names)
+            .chain(self.offers)
     }
 }
 
@@ -61,6 +68,11 @@ pub(crate) enum LedgerEvent {
     },
     NodeLeft {
         node: WalletAddress,
+    },
+    /// What a node offers as a bridge from now on; none where it is nothing, or nothing that can be read.
+    Offer {
+        node: WalletAddress,
+        offer: Option<BridgeOffer>,
     },
     RouteSet(RouteRecord),
     RouteCleared {
@@ -133,6 +145,8 @@ pub(crate) fn topics() -> Vec<B256> {
         NameRegistrar::NameRegistered::SIGNATURE_HASH,
         NameResolver::AddrChanged::SIGNATURE_HASH,
         NameResolver::NameChanged::SIGNATURE_HASH,
+        BridgeOffers::OfferAnnounced::SIGNATURE_HASH,
+        BridgeOffers::OfferWithdrawn::SIGNATURE_HASH,
     ]
 }
 
@@ -152,6 +166,8 @@ pub(crate) fn decode(
         decode_node(topic, log)
     } else if emitter == registries.route {
         decode_route(registries, topic, log)
+    } else if registries.offers == Some(emitter) {
+        offer::decode(topic, log)
     } else if let Some(names) = registries.names {
         decode_name(&names, emitter, topic, log)
     } else {
@@ -311,22 +327,22 @@ fn decode_route(
     }
 }
 
-fn read<E: SolEvent>(log: &LogData) -> Result<E, ForeignLog> {
+pub(crate) fn read<E: SolEvent>(log: &LogData) -> Result<E, ForeignLog> {
     E::decode_log_data_validate(log).map_err(|_| ForeignLog)
 }
 
 /// Reads an event with text, which the contracts take as it comes: what is no UTF-8 must not stop everybody's reading.
 /// [`is_text`] tells whether it was any.
-fn read_text<E: SolEvent>(log: &LogData) -> Result<E, ForeignLog> {
+pub(crate) fn read_text<E: SolEvent>(log: &LogData) -> Result<E, ForeignLog> {
     E::decode_log_data(log).map_err(|_| ForeignLog)
 }
 
 /// Tells whether nothing in a text of [`read_text`] was replaced because it is no UTF-8.
-fn is_text(text: &str) -> bool {
+pub(crate) fn is_text(text: &str) -> bool {
     !text.contains(char::REPLACEMENT_CHARACTER)
 }
 
-fn address(address: alloy::primitives::Address) -> WalletAddress {
+pub(crate) fn address(address: alloy::primitives::Address) -> WalletAddress {
     WalletAddress::from_bytes(address.into())
 }
 
@@ -363,6 +379,7 @@ mod tests {
         node: NODE_REGISTRY,
         route: ROUTE_REGISTRY,
         names: None,
+        offers: None,
     };
 
     fn batch_log(routes: Vec<SignedRoute>) -> LogData {

@@ -41,6 +41,7 @@ mod index;
 mod name;
 mod network;
 mod node;
+mod offer;
 mod registrar;
 mod route;
 mod rpc;
@@ -68,9 +69,10 @@ pub use node::{
     MAX_NODE_CERTIFICATE_BYTES, MAX_PROFILE_BYTES, NodeError, NodeRecord, NodeStatement,
     SignedNode, node_digest,
 };
+pub use offer::{BridgeOffer, MAX_POLICY_BYTES, OfferError};
 pub use registrar::{
     Deployed, DeploymentTerms, NameClaim, NameTerms, Receipt, Registrar, Revert, SubmitError,
-    deploy, deploy_names,
+    deploy, deploy_names, deploy_offers,
 };
 pub use route::{
     MAX_KEY_IDS, MAX_MAILBOXES, RouteError, RouteRecord, SignedClear, SignedRoute, clear_digest,

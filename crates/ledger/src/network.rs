@@ -75,6 +75,9 @@ pub struct Contracts {
     /// The NameRegistry; none on a network without names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name_registry: Option<WalletAddress>,
+    /// The BridgeOffers; none on a network where bridges announce neither policy nor price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bridge_offers: Option<WalletAddress>,
 }
 
 /// The contracts that a NameRegistry has made.
@@ -359,6 +362,7 @@ mod tests {
                 node_registry: WalletAddress::from_bytes([1; 20]),
                 route_registry: WalletAddress::from_bytes([2; 20]),
                 name_registry: None,
+                bridge_offers: None,
             },
             start_block: 0,
             confirmations: 0,

@@ -8,7 +8,7 @@ use alloy::{
 };
 use wallet::{WalletAddress, WalletKey, WalletSignature};
 
-use crate::{contracts, network::MAX_ENDPOINT_BYTES, route::domain};
+use crate::{contracts, network::MAX_ENDPOINT_BYTES, offer::BridgeOffer, route::domain};
 
 /// Longest certificate of a node, bytes (as in the NodeRegistry).
 pub const MAX_NODE_CERTIFICATE_BYTES: usize = 4_096;
@@ -37,10 +37,15 @@ pub struct NodeRecord {
     pub endpoint: String,
     /// Name of its site profile, and after it each service that the node offers, `+` before each; at most 64 bytes.
     pub profile: String,
+    /// What it offers as a bridge; none where it has announced nothing that can be read, or the network has no contract for
+    /// it.
+    pub offer: Option<BridgeOffer>,
 }
 
 impl NodeRecord {
-    /// Says whether the node offers to connect streams to hosts of the Web2.
+    /// Says whether the node's profile has it that it connects streams to hosts of the Web2.
+    ///
+    /// On a network where bridges announce offers, [`NodeRecord::offer`] is what counts.
     #[must_use]
     pub fn is_bridge(&self) -> bool {
         self.profile

@@ -12,16 +12,18 @@ use crate::{
     name::NameError,
     network::{Contracts, NetworkFile},
     node::{NodeError, SignedNode},
+    offer::OfferError,
     route::{RouteError, RouteRecord, SignedClear, SignedRoute},
     sync::ServerFailure,
 };
 
 mod deployment;
 mod names;
+mod offers;
 mod revert;
 mod submitter;
 
-pub use deployment::{Deployed, DeploymentTerms, NameTerms, deploy, deploy_names};
+pub use deployment::{Deployed, DeploymentTerms, NameTerms, deploy, deploy_names, deploy_offers};
 pub use names::NameClaim;
 pub use revert::Revert;
 pub use submitter::Receipt;
@@ -89,6 +91,12 @@ pub enum SubmitError {
     /// The network file names no NameRegistry.
     #[error("this network has no names")]
     NoNames,
+    /// The offer is none that the ledger would take.
+    #[error(transparent)]
+    Offer(#[from] OfferError),
+    /// The network file names no BridgeOffers.
+    #[error("bridges announce nothing on this network")]
+    NoOffers,
     /// The batch has no route of this number.
     #[error("the batch has no route {0}")]
     NoSuchRoute(usize),

@@ -60,6 +60,7 @@ pub(crate) fn network() -> NetworkFile {
             node_registry: NODE_REGISTRY,
             route_registry: ROUTE_REGISTRY,
             name_registry: None,
+            bridge_offers: None,
         },
         start_block: 0,
         confirmations: 0,

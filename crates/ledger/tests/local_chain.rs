@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use alloy_primitives::U256;
 use chain::{BlockTime, Chain, ChainConfig, RunningChain};
 use ledger::{
-    Contracts, DeploymentTerms, Index, NetworkFile, NodeStatement, Registrar, Revert, RouteBatch,
-    RouteRecord, SignedClear, SignedRoute, SubmitError, Syncer, deploy,
+    BridgeOffer, Contracts, DeploymentTerms, Index, NetworkFile, NodeStatement, Registrar, Revert,
+    RouteBatch, RouteRecord, SignedClear, SignedRoute, SubmitError, Syncer, deploy, deploy_offers,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
@@ -83,6 +83,7 @@ async fn world_with(account: u32, block_time: BlockTime) -> World {
             node_registry: WalletAddress::from_bytes([0; 20]),
             route_registry: WalletAddress::from_bytes([0; 20]),
             name_registry: None,
+            bridge_offers: None,
         },
         start_block: 0,
         confirmations: 0,
@@ -94,6 +95,8 @@ async fn world_with(account: u32, block_time: BlockTime) -> World {
     let deployed = deploy(&network, &payer(account), &TERMS).await.unwrap();
     network.contracts = deployed.contracts;
     network.start_block = deployed.block;
+    let offers = deploy_offers(&network, &payer(account)).await.unwrap();
+    network.contracts.bridge_offers = Some(offers);
     let index = Index::open_in_memory(&network).unwrap();
     World {
         syncer: Syncer::new(index.clone(), &network).unwrap(),
@@ -215,6 +218,72 @@ async fn node_registered_updated_and_unbonded_shows_in_the_index() {
         .await;
     world.sync().await;
     assert_eq!(world.index.nodes().len(), 1);
+}
+
+#[tokio::test]
+async fn offer_announced_replaced_and_withdrawn_shows_in_the_index() {
+    let world = world(8).await;
+    let (operator, stranger_pays) = (world.registrar(&payer(8)), world.registrar(&payer(9)));
+    let node = stranger();
+    let offer = |price_wei, policy: &str| BridgeOffer {
+        price_wei,
+        policy: policy.into(),
+    };
+    let first = offer(0, "reject *:25;accept *:*");
+    let refused = operator.announce_offer(node.address(), &first).await;
+    assert!(
+        matches!(
+            &refused,
+            Err(SubmitError::Reverted(Revert::NodeNotActive { .. }))
+        ),
+        "{refused:?}"
+    );
+    world.register(&operator, &node, "http://127.0.0.1:1").await;
+    let offered = || async {
+        world.sync().await;
+        world
+            .index
+            .node(&node.address())
+            .and_then(|node| node.offer.clone())
+    };
+    assert_eq!(offered().await, None);
+    operator
+        .announce_offer(node.address(), &first)
+        .await
+        .unwrap();
+    assert_eq!(offered().await, Some(first));
+    let second = offer(u128::MAX, &"x".repeat(1_024));
+    operator
+        .announce_offer(node.address(), &second)
+        .await
+        .unwrap();
+    let refused = stranger_pays.withdraw_offer(node.address()).await;
+    assert!(
+        matches!(
+            &refused,
+            Err(SubmitError::Reverted(Revert::NotOperator { .. }))
+        ),
+        "{refused:?}"
+    );
+    // New particulars leave the offer as it is.
+    world.sync().await;
+    world.register(&operator, &node, "http://127.0.0.1:2").await;
+    assert_eq!(offered().await, Some(second.clone()));
+    operator.withdraw_offer(node.address()).await.unwrap();
+    assert_eq!(offered().await, None);
+
+    operator
+        .announce_offer(node.address(), &second)
+        .await
+        .unwrap();
+    operator.unbond(node.address()).await.unwrap();
+    operator.withdraw(node.address()).await.unwrap();
+    world.sync().await;
+    world.register(&operator, &node, "http://127.0.0.1:3").await;
+    assert_eq!(offered().await, None);
+    let gone = offer(0, &"x".repeat(1_025));
+    let refused = operator.announce_offer(node.address(), &gone).await;
+    assert!(matches!(refused, Err(SubmitError::Offer(_))), "{refused:?}");
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ async fn world() -> World {
             node_registry: nowhere,
             route_registry: nowhere,
             name_registry: None,
+            bridge_offers: None,
         },
         start_block: 0,
         confirmations: 0,

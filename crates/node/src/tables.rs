@@ -152,6 +152,7 @@ mod tests {
             certificate: Arc::clone(certificate),
             endpoint: "http://127.0.0.1:1".into(),
             profile: String::new(),
+            offer: None,
         }
     }
 

@@ -211,6 +211,7 @@ impl Plan {
                 node_registry: zero,
                 route_registry: zero,
                 name_registry: None,
+                bridge_offers: None,
             },
             block: 0,
         };

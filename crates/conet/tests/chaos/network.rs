@@ -180,6 +180,7 @@ impl Network {
                 node_registry: nowhere,
                 route_registry: nowhere,
                 name_registry: None,
+                bridge_offers: None,
             },
             start_block: 0,
             confirmations: 0,

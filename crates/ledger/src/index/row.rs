@@ -3,8 +3,10 @@
 //! ```text
 //! route   sequence u64 │ expiry u64 │ n u8, n mailboxes [20] │ n u8, n × (key ID [8] ‖ age u64) │ fingerprint [20|32]
 //! cleared sequence u64
-//! node    operator [20]
-//!         or operator [20] ‖ transport key [32] ‖ n u16, certificate ‖ n u16, endpoint ‖ profile
+//! node    operator [20] ‖ offer
+//!         or operator [20] ‖ offer ‖ transport key [32] ‖ n u16, certificate ‖ n u16, endpoint ‖ profile
+//! offer   0
+//!         or 1 ‖ price u128 ‖ n u16, policy
 //! ```
 //!
 //! Integers are big-endian. A key ID's *age* is where in the chain its wallet first claimed it (see
@@ -17,6 +19,7 @@ use wallet::{Fingerprint, KeyId, WalletAddress};
 use crate::{
     event::Particulars,
     node::NodeRecord,
+    offer::BridgeOffer,
     route::{MAX_KEY_IDS, MAX_MAILBOXES, RouteRecord},
 };
 
@@ -152,11 +155,23 @@ pub(super) struct NodeRow {
     pub(super) operator: WalletAddress,
     /// None where they are out of bounds: the node is not listed until it updates them.
     pub(super) particulars: Option<Particulars>,
+    /// What it offers as a bridge.
+    pub(super) offer: Option<BridgeOffer>,
 }
 
 impl NodeRow {
     pub(super) fn write(&self) -> Vec<u8> {
         let mut row = self.operator.as_bytes().to_vec();
+        match &self.offer {
+            None => row.push(0),
+            Some(offer) => {
+                row.push(1);
+                row.extend(offer.price_wei.to_be_bytes());
+                // Longer ones are refused before they become rows.
+                row.extend((offer.policy.len() as u16).to_be_bytes());
+                row.extend(offer.policy.as_bytes());
+            }
+        }
         if let Some(it) = &self.particulars {
             row.extend(it.transport_key);
             for part in [&it.certificate[..], it.endpoint.as_bytes()] {
@@ -173,10 +188,12 @@ impl NodeRow {
     pub(super) fn read(row: &[u8]) -> Option<Self> {
         let (operator, rest) = row.split_first_chunk()?;
         let operator = WalletAddress::from_bytes(*operator);
+        let (offer, rest) = split_offer(rest)?;
         if rest.is_empty() {
             return Some(Self {
                 operator,
                 particulars: None,
+                offer,
             });
         }
         let (transport_key, rest) = rest.split_first_chunk()?;
@@ -191,6 +208,7 @@ impl NodeRow {
         Some(Self {
             operator,
             particulars: Some(particulars),
+            offer,
         })
     }
 
@@ -203,8 +221,23 @@ impl NodeRow {
             certificate: Arc::clone(&it.certificate),
             endpoint: it.endpoint.clone(),
             profile: it.profile.clone(),
+            offer: self.offer.clone(),
         })
     }
+}
+
+fn split_offer(bytes: &[u8]) -> Option<(Option<BridgeOffer>, &[u8])> {
+    let (is_there, rest) = bytes.split_first()?;
+    if *is_there == 0 {
+        return Some((None, rest));
+    }
+    let (price, rest) = rest.split_first_chunk()?;
+    let (policy, rest) = split_counted(rest)?;
+    let offer = BridgeOffer {
+        price_wei: u128::from_be_bytes(*price),
+        policy: str::from_utf8(policy).ok()?.into(),
+    };
+    Some((Some(offer), rest))
 }
 
 fn split_counted(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
@@ -267,9 +300,9 @@ mod tests {
         }
 
         #[test]
-        fn node_row_read_back_is_the_node(certificate in prop::collection::vec(any::<u8>(), 1..4_096), endpoint in ".{1,64}", profile in ".{0,16}", listed: bool) {
+        fn node_row_read_back_is_the_node(certificate in prop::collection::vec(any::<u8>(), 1..4_096), endpoint in ".{1,64}", profile in ".{0,16}", listed: bool, offer in prop::option::of((any::<u128>(), ".{1,64}"))) {
             let particulars = Particulars { transport_key: [1; 32], certificate: certificate.into(), endpoint, profile };
-            let row = NodeRow { operator: key(1).address(), particulars: listed.then_some(particulars) };
+            let row = NodeRow { operator: key(1).address(), particulars: listed.then_some(particulars), offer: offer.map(|(price_wei, policy)| BridgeOffer { price_wei, policy: policy.into() }) };
             prop_assert_eq!(NodeRow::read(&row.write()), Some(row));
         }
     }

@@ -43,7 +43,7 @@ const OPEN_ATTEMPTS: u32 = 5;
 /// Keys of changes read at once.
 const CHANGES_PER_PAGE: i64 = 4_096;
 
-const FORMAT_VERSION: i64 = 2;
+const FORMAT_VERSION: i64 = 3;
 
 /// The tables of rows, each at the number of its kind.
 const TABLES: [&str; 3] = ["nodes", "routes", "names"];
@@ -56,6 +56,7 @@ CREATE TABLE IF NOT EXISTS meta (
     node_registry BLOB NOT NULL,
     route_registry BLOB NOT NULL,
     name_registry BLOB,
+    bridge_offers BLOB,
     start_block INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS cursor (

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    BridgeOffer,
     event::{LedgerEvent, Particulars, Positioned},
     test_data::{key, network, route},
 };
@@ -83,6 +84,78 @@ fn index_reopened_is_where_it_was() {
         at_s: 5,
     };
     assert_eq!(index.synced_to(), synced);
+}
+
+fn offered(number: u8, price_wei: u128) -> LedgerEvent {
+    LedgerEvent::Offer {
+        node: key(number).address(),
+        offer: Some(offer(price_wei)),
+    }
+}
+
+fn offer(price_wei: u128) -> BridgeOffer {
+    BridgeOffer {
+        price_wei,
+        policy: "accept *:443".into(),
+    }
+}
+
+#[test]
+fn offer_is_the_latest_until_withdrawn_and_survives_an_update_and_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.sqlite");
+    let index = Index::open(&path, &network()).unwrap();
+    let updated = LedgerEvent::NodeUpdated {
+        node: key(1).address(),
+        particulars: Some(particulars(9)),
+    };
+    let events = vec![
+        at(1, 0, offered(1, 1)),
+        at(2, 0, registered(1)),
+        at(2, 1, registered(2)),
+        at(3, 0, offered(1, 2)),
+        at(3, 1, offered(1, 3)),
+        at(3, 2, updated),
+    ];
+    advance(&index, block(3, 0), events);
+    drop(index);
+
+    let index = Index::open(&path, &network()).unwrap();
+    let of = |number: u8| index.node(&key(number).address()).unwrap().offer.clone();
+    assert_eq!(of(1), Some(offer(3)));
+    assert_eq!(
+        index.node(&key(1).address()).unwrap().endpoint,
+        "http://10.0.0.9"
+    );
+    // The one of before it was registered was nobody's.
+    assert_eq!(of(2), None);
+    let withdrawn = LedgerEvent::Offer {
+        node: key(1).address(),
+        offer: None,
+    };
+    advance(&index, block(4, 0), vec![at(4, 0, withdrawn)]);
+    assert_eq!(of(1), None);
+    let cursor = index.cursor().unwrap();
+    assert_eq!(
+        index.roll_back(cursor.revision, block(3, 0)).unwrap(),
+        Written::Done
+    );
+    assert_eq!(of(1), Some(offer(3)));
+}
+
+#[test]
+fn offer_of_a_node_that_left_is_void_also_when_it_comes_back() {
+    let index = Index::open_in_memory(&network()).unwrap();
+    let node = key(1).address();
+    let events = vec![
+        at(1, 0, registered(1)),
+        at(1, 1, offered(1, 1)),
+        at(2, 0, LedgerEvent::NodeLeft { node }),
+    ];
+    advance(&index, block(2, 0), events);
+    assert_eq!(index.node(&node), None);
+    advance(&index, block(3, 0), vec![at(3, 0, registered(1))]);
+    assert_eq!(index.node(&node).unwrap().offer, None);
 }
 
 #[test]
@@ -245,7 +318,7 @@ impl Model {
     fn expected(
         &self,
     ) -> (
-        BTreeMap<WalletAddress, Particulars>,
+        BTreeMap<WalletAddress, (Particulars, Option<BridgeOffer>)>,
         BTreeMap<WalletAddress, (u64, bool)>,
     ) {
         let mut nodes = BTreeMap::new();
@@ -255,11 +328,16 @@ impl Model {
                 LedgerEvent::NodeRegistered {
                     node, particulars, ..
                 } => {
-                    nodes.insert(*node, particulars.clone().unwrap());
+                    nodes.insert(*node, (particulars.clone().unwrap(), None));
                 }
                 LedgerEvent::NodeUpdated { node, particulars } => {
-                    if let Some(known) = nodes.get_mut(node) {
+                    if let Some((known, _)) = nodes.get_mut(node) {
                         *known = particulars.clone().unwrap();
+                    }
+                }
+                LedgerEvent::Offer { node, offer } => {
+                    if let Some((_, known)) = nodes.get_mut(node) {
+                        known.clone_from(offer);
                     }
                 }
                 LedgerEvent::NodeLeft { node } => {
@@ -294,6 +372,10 @@ fn any_event() -> impl Strategy<Value = LedgerEvent> {
         }),
         (1_u8..5).prop_map(|node| LedgerEvent::NodeLeft {
             node: key(node).address()
+        }),
+        (1_u8..5, prop::option::of(0_u128..9)).prop_map(|(node, price)| LedgerEvent::Offer {
+            node: key(node).address(),
+            offer: price.map(offer),
         }),
         (1_u8..6, 1_u64..20).prop_map(|(wallet, sequence)| set(wallet, sequence)),
         (1_u8..6, 1_u64..20).prop_map(|(wallet, sequence)| LedgerEvent::RouteCleared {
@@ -337,8 +419,8 @@ proptest! {
         let reopened = Index::open(&path, &network()).unwrap();
         let (nodes, routes) = model.expected();
         for index in [&index, &follower, &reopened] {
-            let found: BTreeMap<_, _> = index.nodes().iter().map(|node| (node.address, node.endpoint.clone())).collect();
-            let expected: BTreeMap<_, _> = nodes.iter().map(|(node, it)| (*node, it.endpoint.clone())).collect();
+            let found: BTreeMap<_, _> = index.nodes().iter().map(|node| (node.address, (node.endpoint.clone(), node.offer.clone()))).collect();
+            let expected: BTreeMap<_, _> = nodes.iter().map(|(node, (it, offer))| (*node, (it.endpoint.clone(), offer.clone()))).collect();
             prop_assert_eq!(found, expected);
             for (wallet, (sequence, is_set)) in &routes {
                 let expected = is_set.then_some(*sequence);

@@ -9,13 +9,13 @@ use wallet::{WalletAddress, WalletKey};
 
 use super::{SubmitError, submitter::Submitter};
 use crate::{
-    contracts::{NameRegistry, NodeRegistry, RouteRegistry},
+    contracts::{BridgeOffers, NameRegistry, NodeRegistry, RouteRegistry},
     network::{Contracts, NetworkFile},
 };
 
 const NODE_REGISTRY: &str = include_str!("../../../../contracts/artifacts/NodeRegistry.json");
 const ROUTE_REGISTRY: &str = include_str!("../../../../contracts/artifacts/RouteRegistry.json");
-
+const BRIDGE_OFFERS: &str = include_str!("../../../../contracts/artifacts/BridgeOffers.json");
 const NAME_REGISTRY: &str = include_str!("../../../../contracts/artifacts/NameRegistry.json");
 
 /// What a network's contracts are made with; can't be changed later.
@@ -61,6 +61,7 @@ pub async fn deploy(
             node_registry,
             route_registry,
             name_registry: None,
+            bridge_offers: None,
         },
         block,
     })
@@ -97,6 +98,23 @@ pub async fn deploy_names(
     Ok(registry)
 }
 
+/// Puts the contract in which bridges announce their offers on the chain of `network`, in one transaction that `payer` pays,
+/// and returns where it is; the network's NodeRegistry says who may announce.
+///
+/// # Errors
+/// [`SubmitError`].
+pub async fn deploy_offers(
+    network: &NetworkFile,
+    payer: &WalletKey,
+) -> Result<WalletAddress, SubmitError> {
+    let submitter = Submitter::new(network, payer)?;
+    let arguments = BridgeOffers::constructorCall {
+        registry: Address::from(*network.contracts.node_registry.as_bytes()),
+    };
+    let (offers, _) = create(&submitter, BRIDGE_OFFERS, arguments).await?;
+    Ok(offers)
+}
+
 async fn create(
     submitter: &Submitter,
     artifact: &str,
@@ -130,8 +148,9 @@ mod tests {
 
     use super::*;
     use crate::contracts::{
-        NameRegistrar as Registrar, NameRegistry as Name, NameResolver as Resolver,
-        NodeRegistry as Node, ReverseRegistrar as Reverse, RouteRegistry as Route,
+        BridgeOffers as Offers, NameRegistrar as Registrar, NameRegistry as Name,
+        NameResolver as Resolver, NodeRegistry as Node, ReverseRegistrar as Reverse,
+        RouteRegistry as Route,
     };
 
     const NAME_REGISTRAR: &str = include_str!("../../../../contracts/artifacts/NameRegistrar.json");
@@ -206,11 +225,18 @@ mod tests {
             &committed(REVERSE_REGISTRAR),
             &[],
         );
+        assert_same::<Offers::BridgeOffersCalls, Offers::BridgeOffersErrors>(
+            &committed(BRIDGE_OFFERS),
+            &[
+                Offers::OfferAnnounced::SIGNATURE_HASH,
+                Offers::OfferWithdrawn::SIGNATURE_HASH,
+            ],
+        );
     }
 
     #[test]
     fn artifacts_hold_bytecode() {
-        for artifact in [NODE_REGISTRY, ROUTE_REGISTRY, NAME_REGISTRY] {
+        for artifact in [NODE_REGISTRY, ROUTE_REGISTRY, NAME_REGISTRY, BRIDGE_OFFERS] {
             let artifact: Artifact = serde_json::from_str(artifact).unwrap();
             assert!(artifact.bytecode.len() > 1_000);
         }

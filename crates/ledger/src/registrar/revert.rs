@@ -7,8 +7,9 @@ use alloy::{
 use wallet::WalletAddress;
 
 use crate::contracts::{
-    NameRegistrar::NameRegistrarErrors as Registrar, NameRegistry::NameRegistryErrors as Names,
-    NodeRegistry::NodeRegistryErrors as Node, RouteRegistry::RouteRegistryErrors as Route,
+    BridgeOffers::BridgeOffersErrors as Offers, NameRegistrar::NameRegistrarErrors as Registrar,
+    NameRegistry::NameRegistryErrors as Names, NodeRegistry::NodeRegistryErrors as Node,
+    RouteRegistry::RouteRegistryErrors as Route,
 };
 
 /// Why a contract refused a transaction.
@@ -131,6 +132,15 @@ pub enum Revert {
         /// The price, wei.
         price_wei: u128,
     },
+    /// A bridge's policy is empty or too long.
+    #[error(
+        "an announced policy has 1 to {} bytes, not {bytes}",
+        crate::MAX_POLICY_BYTES
+    )]
+    InvalidPolicyLength {
+        /// Its length, bytes.
+        bytes: u64,
+    },
     /// Another error of the contracts.
     #[error("{name}")]
     Other {
@@ -168,6 +178,12 @@ impl Revert {
                 other => Self::Other {
                     name: bounded(&format!("{other:?}")),
                 },
+            };
+        }
+        // Its other errors are the NodeRegistry's and the RouteRegistry's too.
+        if let Ok(Offers::InvalidPolicyLength(it)) = Offers::abi_decode_validate(data) {
+            return Self::InvalidPolicyLength {
+                bytes: it.length.saturating_to(),
             };
         }
         if let Ok(words) = Words::abi_decode_validate(data) {

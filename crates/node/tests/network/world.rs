@@ -124,6 +124,7 @@ impl World {
             node_registry,
             route_registry,
             name_registry: None,
+            bridge_offers: None,
         };
         network.start_block = deployed.block;
 

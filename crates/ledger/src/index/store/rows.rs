@@ -38,13 +38,14 @@ pub(super) fn empty_earlier_format(tx: &Transaction<'_>) -> rusqlite::Result<()>
 /// Writes the network into a new file, or checks that the file is of this network.
 pub(super) fn check_network(tx: &Transaction<'_>, network: &NetworkFile) -> Result<(), IndexError> {
     tx.execute(
-        "INSERT OR IGNORE INTO meta VALUES (1, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO meta VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
         params![
             FORMAT_VERSION,
             network.chain_id,
             network.contracts.node_registry.as_bytes(),
             network.contracts.route_registry.as_bytes(),
             network.contracts.name_registry.map(|it| *it.as_bytes()),
+            network.contracts.bridge_offers.map(|it| *it.as_bytes()),
             network.start_block,
         ],
     )?;
@@ -55,6 +56,8 @@ pub(super) fn check_network(tx: &Transaction<'_>, network: &NetworkFile) -> Resu
             && row.get::<_, [u8; 20]>("route_registry")? == *contracts.route_registry.as_bytes()
             && row.get::<_, Option<[u8; 20]>>("name_registry")?
                 == contracts.name_registry.map(|it| *it.as_bytes())
+            && row.get::<_, Option<[u8; 20]>>("bridge_offers")?
+                == contracts.bridge_offers.map(|it| *it.as_bytes())
             && row.get::<_, u64>("start_block")? == network.start_block;
         Ok((row.get::<_, i64>("format")?, same))
     })?;
@@ -109,7 +112,8 @@ pub(super) fn apply(
     let key = match &event.event {
         LedgerEvent::NodeRegistered { node, .. }
         | LedgerEvent::NodeUpdated { node, .. }
-        | LedgerEvent::NodeLeft { node } => RowKey::Node(*node),
+        | LedgerEvent::NodeLeft { node }
+        | LedgerEvent::Offer { node, .. } => RowKey::Node(*node),
         LedgerEvent::RouteSet(route) => RowKey::Route(route.wallet),
         LedgerEvent::RouteCleared { wallet, .. } => RowKey::Route(*wallet),
         LedgerEvent::Name { node, .. } => RowKey::Name(*node),
@@ -126,6 +130,8 @@ pub(super) fn apply(
             let row = NodeRow {
                 operator: *operator,
                 particulars: particulars.clone(),
+                // What was offered before it left is void.
+                offer: None,
             };
             Some(row.write())
         }
@@ -134,6 +140,13 @@ pub(super) fn apply(
                 return Ok(());
             };
             row.particulars.clone_from(particulars);
+            Some(row.write())
+        }
+        LedgerEvent::Offer { offer, .. } => {
+            let Some(mut row) = old.as_deref().and_then(NodeRow::read) else {
+                return Ok(());
+            };
+            row.offer.clone_from(offer);
             Some(row.write())
         }
         LedgerEvent::NodeLeft { .. } => None,
