@@ -142,6 +142,8 @@ pub struct BridgeStatus {
     pub is_healthy: bool,
     /// How long it took to connect of late, in milliseconds.
     pub latency_ms: Option<u64>,
+    /// What it offers, in one line for people; empty where it has said nothing.
+    pub offer: String,
 }
 
 /// Why a connection was not opened.
@@ -151,6 +153,12 @@ pub enum ConnectError {
     /// The bridge's exit policy forbids the target.
     #[error("the bridge does not let connections to this address or port through")]
     RefusedByPolicy,
+    /// No bridge's exit policy lets the target through, by what they have announced: none was asked.
+    #[error("no bridge's policy allows port {port} of this host")]
+    NoPolicyAllows {
+        /// The target's port.
+        port: u16,
+    },
     /// The name does not exist.
     #[error("there is no host of this name")]
     NoSuchHost,
@@ -255,7 +263,7 @@ impl ConnectError {
     #[must_use]
     pub fn socks_reply(self) -> u8 {
         match self {
-            Self::RefusedByPolicy | Self::RefusedByService => 0x02,
+            Self::RefusedByPolicy | Self::RefusedByService | Self::NoPolicyAllows { .. } => 0x02,
             Self::NetworkUnreachable | Self::NetworkDown => 0x03,
             Self::NoSuchHost
             | Self::HostUnreachable
@@ -275,7 +283,9 @@ impl ConnectError {
     #[must_use]
     pub fn http_status(self) -> StatusCode {
         match self {
-            Self::RefusedByPolicy | Self::RefusedByService => StatusCode::FORBIDDEN,
+            Self::RefusedByPolicy | Self::RefusedByService | Self::NoPolicyAllows { .. } => {
+                StatusCode::FORBIDDEN
+            }
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::NoBridge | Self::NetworkDown | Self::Busy | Self::NotServed => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -297,7 +307,7 @@ impl ConnectError {
     #[must_use]
     pub fn advice(self) -> &'static str {
         match self {
-            Self::RefusedByPolicy => {
+            Self::RefusedByPolicy | Self::NoPolicyAllows { .. } => {
                 "Bridges reach public addresses only, and not every port; a bypass rule lets this machine connect itself."
             }
             Self::NoSuchHost => "Look for a typing error in the name.",
@@ -329,7 +339,8 @@ impl ConnectError {
         match self {
             Self::BridgeLost | Self::Busy => Blame::Bridge,
             Self::RefusedByPolicy | Self::Unsupported | Self::NetworkUnreachable => Blame::Policy,
-            Self::NoSuchHost
+            Self::NoPolicyAllows { .. }
+            | Self::NoSuchHost
             | Self::HostUnreachable
             | Self::ConnectionRefused
             | Self::TimedOut
@@ -378,8 +389,9 @@ impl fmt::Debug for Associated {
 mod tests {
     use super::*;
 
-    const ALL: [ConnectError; 17] = [
+    const ALL: [ConnectError; 18] = [
         ConnectError::RefusedByPolicy,
+        ConnectError::NoPolicyAllows { port: 25 },
         ConnectError::NoSuchHost,
         ConnectError::HostUnreachable,
         ConnectError::NetworkUnreachable,

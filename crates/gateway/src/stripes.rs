@@ -59,6 +59,9 @@ pub enum NoBridge {
     /// None is known, or not the one that all shall take.
     #[error("no bridge is known")]
     Unknown,
+    /// There are some, and none takes this.
+    #[error("no bridge takes this")]
+    Unfit,
     /// All that there are have been tried, or as many as are allowed.
     #[error("no bridge is left to try")]
     Exhausted,
@@ -127,32 +130,35 @@ impl<B: Copy + Ord + AsRef<[u8]>> Stripes<B> {
         }
     }
 
-    /// Chooses the bridge to try next, at the time `now_ms`. None is tried twice.
+    /// Chooses the bridge to try next among those that are `fit`, at the time `now_ms`. None is tried twice.
     ///
     /// # Errors
     ///
-    /// [`NoBridge::Unknown`] before the first try, [`NoBridge::Exhausted`] after [`MAX_TRIES`] or all there are.
+    /// [`NoBridge::Unknown`] or [`NoBridge::Unfit`] before the first try, [`NoBridge::Exhausted`] after [`MAX_TRIES`] or all
+    /// there are.
     pub fn choose(
         &self,
         tries: &mut Tries<B>,
+        fit: impl Fn(&B) -> bool,
         now_ms: u64,
         rng: &mut impl RngCore,
     ) -> Result<B, NoBridge> {
+        let may = |bridge: &B| match self.mode {
+            Mode::Pin(pinned) => *bridge == pinned,
+            _ => true,
+        };
         let none = match tries.tried.is_empty() {
+            true if self.bridges.keys().any(may) => NoBridge::Unfit,
             true => NoBridge::Unknown,
             false => NoBridge::Exhausted,
         };
         if tries.tried.len() >= MAX_TRIES {
             return Err(none);
         }
-        let may = |bridge: &B| match self.mode {
-            Mode::Pin(pinned) => *bridge == pinned,
-            _ => true,
-        };
         let left: Vec<(B, &Health)> = self
             .bridges
             .iter()
-            .filter(|(bridge, _)| may(bridge) && !tries.tried.contains(bridge))
+            .filter(|(bridge, _)| may(bridge) && !tries.tried.contains(bridge) && fit(bridge))
             .map(|(bridge, health)| (*bridge, health))
             .collect();
         let healthy: Vec<_> = left

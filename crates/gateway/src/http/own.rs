@@ -109,9 +109,9 @@ impl Http {
         let socks = status
             .socks
             .map_or("off".into(), |address| address.to_string());
-        let mut rows = row("all", "", &traffic.total)
-            + &row("directly", "", &traffic.direct)
-            + &row("to services", "", &traffic.services);
+        let mut rows = row("all", "", &traffic.total, "")
+            + &row("directly", "", &traffic.direct, "")
+            + &row("to services", "", &traffic.services, "");
         for bridge in &outbound.bridges {
             let health = match (bridge.is_healthy, bridge.latency_ms) {
                 (false, _) => "avoided".to_owned(),
@@ -119,12 +119,12 @@ impl Http {
                 (true, Some(ms)) => format!("{ms} ms"),
             };
             let flow = traffic.bridges.get(&bridge.id).copied().unwrap_or_default();
-            rows += &row(&bridge.id, &health, &flow);
+            rows += &row(&bridge.id, &health, &flow, &bridge.offer);
         }
         format!(
             "<title>CONET proxy</title><meta http-equiv=\"refresh\" content=\"5\"><h1>CONET proxy: {up}</h1><p>{}</p>\
              <p>SOCKS5: {socks}<br>HTTP: {}<br>Automatic: <a href=\"/proxy.pac\">/proxy.pac</a><br>\
-             Bypass rules: {}</p><table><tr><th><th>health<th>open<th>opened<th>bytes up<th>bytes down{rows}</table>\
+             Bypass rules: {}</p><table><tr><th><th>health<th>open<th>opened<th>bytes up<th>bytes down<th>offer{rows}</table>\
              <p>{} could not be opened, {} clients found no place. Where connections go is not kept.</p>",
             escape(&outbound.note),
             status.http,
@@ -135,15 +135,16 @@ impl Http {
     }
 }
 
-fn row(name: &str, health: &str, flow: &Flow) -> String {
+fn row(name: &str, health: &str, flow: &Flow, offer: &str) -> String {
     format!(
-        "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
+        "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
         escape(name),
         escape(health),
         flow.open,
         flow.opened,
         flow.up_bytes,
-        flow.down_bytes
+        flow.down_bytes,
+        escape(offer)
     )
 }
 

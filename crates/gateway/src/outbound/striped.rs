@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use protocol::NodeId;
+use protocol::target::Target;
 use tokio::time::timeout;
 
 use super::{
@@ -35,6 +36,19 @@ pub trait Bridges: Send + Sync + 'static {
         bridge: NodeId,
         isolation: Isolation,
     ) -> BoxFuture<'_, Result<Box<dyn Datagrams>, ConnectError>>;
+
+    /// Whether a bridge takes what goes to a target, by what it has announced. One that does not is not asked; one that
+    /// does may refuse all the same.
+    fn takes(&self, bridge: NodeId, target: &Target) -> bool {
+        let _any = (bridge, target);
+        true
+    }
+
+    /// What a bridge offers, in one line for the status page.
+    fn offer(&self, bridge: NodeId) -> String {
+        let _nothing = bridge;
+        String::new()
+    }
 
     /// One line for the status page: how it stands with the way to the bridges.
     fn note(&self) -> String {
@@ -75,17 +89,23 @@ impl<T: Bridges> Striped<T> {
     async fn first_that<'a, R>(
         &'a self,
         mut tries: Tries<NodeId>,
+        target: Option<&Target>,
         ask: impl Fn(NodeId) -> BoxFuture<'a, Result<R, ConnectError>>,
     ) -> Result<(R, NodeId), ConnectError> {
+        let fit = |bridge: &NodeId| target.is_none_or(|to| self.carrier.takes(*bridge, to));
         let mut last = ConnectError::NoBridge;
         loop {
             let now_ms = self.now_ms();
-            let chosen = self
-                .stripes
-                .lock()
-                .choose(&mut tries, now_ms, &mut rand::thread_rng());
+            let chosen =
+                self.stripes
+                    .lock()
+                    .choose(&mut tries, fit, now_ms, &mut rand::thread_rng());
             let bridge = match chosen {
                 Ok(bridge) => bridge,
+                Err(NoBridge::Unfit) => {
+                    let port = target.map_or(0, |target| target.port.get());
+                    return Err(ConnectError::NoPolicyAllows { port });
+                }
                 Err(NoBridge::Unknown) => return Err(ConnectError::NoBridge),
                 Err(NoBridge::Exhausted) => return Err(last),
             };
@@ -117,7 +137,7 @@ impl<T: Bridges> Outbound for Striped<T> {
             }
             let tries = self.stripes.lock().start(&ask.target, &ask.isolation);
             let one = |bridge| self.carrier.connect(bridge, ask.clone());
-            let (stream, bridge) = self.first_that(tries, one).await?;
+            let (stream, bridge) = self.first_that(tries, Some(&ask.target), one).await?;
             Ok(Connected {
                 stream,
                 bridge: Some(bridge),
@@ -131,7 +151,7 @@ impl<T: Bridges> Outbound for Striped<T> {
         Box::pin(async move {
             let tries = self.stripes.lock().start_for_many(&isolation);
             let one = |bridge| self.carrier.associate(bridge, isolation.clone());
-            let (datagrams, bridge) = self.first_that(tries, one).await?;
+            let (datagrams, bridge) = self.first_that(tries, None, one).await?;
             Ok(Associated {
                 datagrams,
                 bridge: Some(bridge),
@@ -146,6 +166,7 @@ impl<T: Bridges> Outbound for Striped<T> {
             id: id.to_string(),
             is_healthy: health.is_healthy(now_ms),
             latency_ms: health.latency_ms(),
+            offer: self.carrier.offer(id),
         });
         let bridges: Vec<_> = bridges.collect();
         OutboundStatus {

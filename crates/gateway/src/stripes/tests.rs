@@ -35,7 +35,7 @@ fn first(
     rng: &mut ChaCha20Rng,
 ) -> Bridge {
     let mut tries = stripes.start(&target(host), isolation);
-    stripes.choose(&mut tries, 0, rng).unwrap()
+    stripes.choose(&mut tries, |_| true, 0, rng).unwrap()
 }
 
 fn shares(stripes: &Stripes<Bridge>, rounds: usize) -> BTreeMap<Bridge, usize> {
@@ -148,16 +148,19 @@ fn pinned_bridge_is_the_only_one() {
     let mut rng = rng(2);
     let pinned = stripes(Mode::Pin([0, 3]), 8, 1);
     let mut tries = pinned.start(&target("a.example"), &key("alice"));
-    assert_eq!(pinned.choose(&mut tries, 0, &mut rng), Ok([0, 3]));
+    assert_eq!(pinned.choose(&mut tries, |_| true, 0, &mut rng), Ok([0, 3]));
     assert_eq!(
-        pinned.choose(&mut tries, 0, &mut rng),
+        pinned.choose(&mut tries, |_| true, 0, &mut rng),
         Err(NoBridge::Exhausted)
     );
     let mut gone = stripes(Mode::Pin([0, 9]), 8, 1);
     let mut tries = gone.start(&target("a.example"), &Isolation::Shared);
-    assert_eq!(gone.choose(&mut tries, 0, &mut rng), Err(NoBridge::Unknown));
+    assert_eq!(
+        gone.choose(&mut tries, |_| true, 0, &mut rng),
+        Err(NoBridge::Unknown)
+    );
     gone.set_bridges(bridges(10));
-    assert_eq!(gone.choose(&mut tries, 0, &mut rng), Ok([0, 9]));
+    assert_eq!(gone.choose(&mut tries, |_| true, 0, &mut rng), Ok([0, 9]));
 }
 
 #[test]
@@ -191,7 +194,7 @@ proptest! {
         let mut tries = stripes.start(&target("a.example"), &isolation);
         let (mut rng, mut chosen) = (rng(seed), Vec::new());
         let ended = loop {
-            match stripes.choose(&mut tries, 100_000, &mut rng) {
+            match stripes.choose(&mut tries, |_| true, 100_000, &mut rng) {
                 Ok(bridge) => chosen.push(bridge),
                 Err(none) => break none,
             }
@@ -240,4 +243,44 @@ proptest! {
         let weight = health.weight(now_ms);
         prop_assert!(weight.is_normal() && weight > 0.0, "{weight}");
     }
+}
+
+#[test]
+fn bridge_that_does_not_fit_is_never_chosen() {
+    for mode in [Mode::PerConnection, Mode::PerSite] {
+        let stripes = stripes(mode, 5, 1);
+        let mut rng = rng(3);
+        for site in 0..50 {
+            let host = format!("host{site}.example");
+            let mut tries = stripes.start(&target(&host), &Isolation::Shared);
+            let fit = |bridge: &Bridge| bridge[1] >= 3;
+            let mut chosen: Vec<_> = (0..2)
+                .map(|_| stripes.choose(&mut tries, fit, 0, &mut rng).unwrap())
+                .collect();
+            chosen.sort_unstable();
+            assert_eq!(chosen, [[0, 3], [0, 4]]);
+            let next = stripes.choose(&mut tries, fit, 0, &mut rng);
+            assert_eq!(next, Err(NoBridge::Exhausted));
+        }
+    }
+}
+
+#[test]
+fn bridges_of_which_none_fits_are_told_from_no_bridges() {
+    let mut rng = rng(3);
+    let mut asked = |stripes: &Stripes<Bridge>| {
+        let mut tries = stripes.start(&target("a.example"), &Isolation::Shared);
+        stripes.choose(&mut tries, |_| false, 0, &mut rng)
+    };
+    assert_eq!(
+        asked(&stripes(Mode::PerConnection, 3, 1)),
+        Err(NoBridge::Unfit)
+    );
+    assert_eq!(
+        asked(&stripes(Mode::PerConnection, 0, 1)),
+        Err(NoBridge::Unknown)
+    );
+    let pinned = |bridge| stripes(Mode::Pin(bridge), 3, 1);
+    assert_eq!(asked(&pinned([0, 1])), Err(NoBridge::Unfit));
+    assert_eq!(asked(&pinned([0, 9])), Err(NoBridge::Unknown));
 }

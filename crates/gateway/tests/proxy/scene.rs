@@ -22,8 +22,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// Hosts that fail, each in its way.
-pub(crate) const FAILURES: [(&str, ConnectError); 17] = [
+pub(crate) const FAILURES: [(&str, ConnectError); 18] = [
     ("policy.example", ConnectError::RefusedByPolicy),
+    (
+        "unwanted.example",
+        ConnectError::NoPolicyAllows { port: 80 },
+    ),
     ("nowhere.example", ConnectError::NoSuchHost),
     ("host.example", ConnectError::HostUnreachable),
     ("network.example", ConnectError::NetworkUnreachable),
@@ -104,6 +108,7 @@ impl Outbound for Script {
                 id: bridge().to_string(),
                 is_healthy: true,
                 latency_ms: Some(42),
+                offer: "accept <*:443>".into(),
             }],
         }
     }

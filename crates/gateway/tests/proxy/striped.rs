@@ -12,6 +12,7 @@ use gateway::{
 };
 use parking_lot::Mutex;
 use protocol::NodeId;
+use protocol::target::Target;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -32,6 +33,8 @@ enum Does {
 struct Scripted {
     does: HashMap<NodeId, Does>,
     asked: Arc<Mutex<Vec<NodeId>>>,
+    /// Those that have announced that they let out port 443 only.
+    narrow: Vec<NodeId>,
 }
 
 impl Scripted {
@@ -46,6 +49,10 @@ impl Scripted {
 }
 
 impl Bridges for Scripted {
+    fn takes(&self, bridge: NodeId, target: &Target) -> bool {
+        target.port.get() == 443 || !self.narrow.contains(&bridge)
+    }
+
     fn connect(
         &self,
         bridge: NodeId,
@@ -80,6 +87,7 @@ fn striped(mode: Mode<NodeId>, does: &[Does]) -> (Striped<Scripted>, Arc<Mutex<V
     let carrier = Scripted {
         does: numbered.collect(),
         asked: Arc::clone(&asked),
+        narrow: Vec::new(),
     };
     let bridges: Vec<_> = carrier.does.keys().copied().collect();
     let striped = Striped::new(carrier, mode, TRY_TIMEOUT);
@@ -189,4 +197,36 @@ async fn datagrams_take_another_bridge_where_one_is_lost() {
         .await
         .unwrap();
     assert_eq!(associated.bridge, Some(id(1)));
+}
+
+#[tokio::test]
+async fn bridge_whose_announced_policy_is_against_the_target_is_not_asked() {
+    let listener = TcpListener::bind(loopback()).await.unwrap();
+    let site = listener.local_addr().unwrap().to_string();
+    let asked = Arc::default();
+    let carrier = Scripted {
+        does: [(id(0), Does::Connect), (id(1), Does::Connect)].into(),
+        asked: Arc::clone(&asked),
+        narrow: vec![id(0)],
+    };
+    let striped = Striped::new(carrier, Mode::PerConnection, TRY_TIMEOUT);
+    striped.set_bridges([id(0), id(1)]);
+    for _ in 0..16 {
+        assert_eq!(
+            striped.connect(ask(&site)).await.unwrap().bridge,
+            Some(id(1))
+        );
+    }
+    assert!(!asked.lock().contains(&id(0)));
+
+    striped.set_bridges([id(0)]);
+    asked.lock().clear();
+    let error = striped.connect(ask("mail.example:25")).await.unwrap_err();
+    assert_eq!(error, ConnectError::NoPolicyAllows { port: 25 });
+    assert!(
+        error
+            .to_string()
+            .contains("no bridge's policy allows port 25")
+    );
+    assert!(asked.lock().is_empty());
 }
