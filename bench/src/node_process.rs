@@ -63,6 +63,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         plain_intake: None,
         submit_routes: false,
         bridge: None,
+        price_wei: 0,
     };
     runtime.block_on(node::run(config, world::keys(orders.seed), stop))?;
     runtime.shutdown_timeout(Duration::from_secs(2));

@@ -90,6 +90,7 @@ static NODE: LazyLock<Running> = LazyLock::new(|| {
             node_registry: registry,
             route_registry: registry,
             name_registry: None,
+            bridge_offers: None,
         },
         start_block: 0,
         confirmations: 0,
@@ -107,6 +108,7 @@ static NODE: LazyLock<Running> = LazyLock::new(|| {
         plain_intake: network.plain_intake_path.clone(),
         submit_routes: false,
         bridge: None,
+        price_wei: 0,
         network,
     };
     runtime.spawn(async move {

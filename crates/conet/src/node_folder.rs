@@ -11,16 +11,17 @@
 
 mod keys;
 mod registration;
+mod wei;
 
 pub(crate) use keys::{cost_of, unlock};
-pub(crate) use registration::{Registered, profile, register};
+pub(crate) use registration::{Registered, announce, profile, register};
 
 use std::fs::{self, DirBuilder};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use ledger::NetworkFile;
+use ledger::{BridgeOffer, NetworkFile};
 use node::bridge::Config;
 use node::bridge::policy::{AllowedTarget, Policy};
 use node::{MailboxConfig, MailboxStore, NodeConfig, NodeKeys};
@@ -81,9 +82,21 @@ pub(crate) struct BridgeSettings {
     /// `host:port` that it reaches though the policy or its caution is against it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) allow: Vec<String>,
+    /// What it asks for each GiB that it carries, both directions together, wei.
+    #[serde(default, skip_serializing_if = "wei::is_nothing", with = "wei")]
+    pub(crate) price_wei: u128,
 }
 
 impl BridgeSettings {
+    /// What it says of itself on the ledger: the rules and the price, not what it reaches besides.
+    pub(crate) fn offer(&self) -> Outcome<BridgeOffer> {
+        let policy = self.config()?.policy;
+        Ok(BridgeOffer {
+            price_wei: self.price_wei,
+            policy: policy.to_string().into(),
+        })
+    }
+
     /// The same as the bridge takes it.
     pub(crate) fn config(&self) -> Outcome<Config> {
         let policy = match &self.policy {
@@ -263,6 +276,7 @@ impl NodeFolder {
         let network = self.network()?;
         let store = settings.mailbox_store();
         let bridge = settings.bridge.as_ref();
+        let price_wei = bridge.map_or(0, |bridge| bridge.price_wei);
         let bridge = bridge.map(BridgeSettings::config).transpose()?;
         let config = NodeConfig {
             listen: settings.listen,
@@ -279,6 +293,7 @@ impl NodeFolder {
             plain_intake: network.plain_intake_path.clone(),
             submit_routes: settings.submit_routes,
             bridge,
+            price_wei,
             network,
         };
         Ok(node::run(config, keys, stop).await?)

@@ -28,8 +28,17 @@ struct Status {
     waiting_circuits: i64,
     joined_circuits: i64,
     bridge_streams: usize,
+    offer: Option<Offer>,
     ledger_block: Option<u64>,
     ledger_head: u64,
+}
+
+/// What the ledger says that the node offers as a bridge.
+#[derive(Debug, Serialize)]
+struct Offer {
+    policy: String,
+    /// A decimal number: JSON's are too short for some.
+    price_wei: String,
 }
 
 struct Admin {
@@ -67,6 +76,8 @@ async fn status(State(admin): State<Arc<Admin>>) -> axum::Json<Status> {
     let (router, metrics) = (&admin.router, admin.router.metrics());
     let index = router.ledger().index();
     let synced = index.synced_to();
+    let record = index.node(&router.local().me);
+    let offer = record.as_ref().and_then(|record| record.offer.as_ref());
     axum::Json(Status {
         id: router.local().me.to_string(),
         version: env!("CARGO_PKG_VERSION"),
@@ -80,6 +91,10 @@ async fn status(State(admin): State<Arc<Admin>>) -> axum::Json<Status> {
         waiting_circuits: metrics.waiting.get(),
         joined_circuits: metrics.joined.get(),
         bridge_streams: router.streams().count(),
+        offer: offer.map(|offer| Offer {
+            policy: offer.policy.as_ref().to_owned(),
+            price_wei: offer.price_wei.to_string(),
+        }),
         ledger_block: synced.block,
         ledger_head: synced.head,
     })

@@ -54,7 +54,11 @@ pub struct NodeConfig {
     /// Says whether it puts its accounts' routes on the ledger, and pays for it.
     pub submit_routes: bool,
     /// How it connects streams to hosts of the Web2; `None` if it is no bridge.
+    ///
+    /// What it announces on the ledger is the rules of its policy, not what it lets out besides.
     pub bridge: Option<bridge::Config>,
+    /// What it asks as a bridge for each GiB that it carries, both directions together, wei; 0 for nothing.
+    pub price_wei: u128,
 }
 
 /// Settings of a node's mailboxes.

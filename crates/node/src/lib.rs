@@ -21,6 +21,7 @@ mod links;
 mod mailbox;
 mod metrics;
 mod observer;
+mod offers;
 mod rendezvous;
 mod routes;
 mod store;
@@ -37,7 +38,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Index, Syncer};
+use ledger::{BridgeOffer, Index, Registrar, Syncer};
 use protocol::freshness::Freshness;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -52,6 +53,7 @@ use crate::links::{Links, Local};
 use crate::mailbox::{Accounts, MailboxParts, Mailboxes};
 use crate::metrics::Metrics;
 use crate::observer::Eyes;
+use crate::offers::Announcer;
 use crate::routes::RouteSubmitter;
 use crate::streams::Streams;
 use crate::tables::{Ledger, NodeTables};
@@ -186,7 +188,15 @@ async fn start(
         let (accounts, stop) = (Arc::clone(&accounts), shutdown.clone());
         tasks.spawn(async move { accounts.follow(changes, stop).await });
     }
-    let payer = config.submit_routes.then(|| keys.wallet.clone());
+    // One for all that is paid for, so that its transactions don't use a nonce twice.
+    let registrar = match Registrar::new(&config.network, &keys.wallet) {
+        Ok(registrar) => Some(Arc::new(registrar)),
+        Err(error) => {
+            tracing::error!(target: "node", %error, "nothing can be put on the ledger");
+            None
+        }
+    };
+    let payer = registrar.clone().filter(|_| config.submit_routes);
     let mailboxes = Mailboxes::new(MailboxParts {
         me: local.me,
         config: config.mailbox.clone(),
@@ -252,6 +262,19 @@ async fn start(
         connections: descriptors::connections(),
     });
 
+    if let (Some(registrar), Some(_)) = (registrar, config.network.contracts.bridge_offers) {
+        let announcer = Announcer {
+            me: router.local().me,
+            wanted: config.bridge.as_ref().map(|bridge| BridgeOffer {
+                price_wei: config.price_wei,
+                policy: bridge.policy.to_string().into(),
+            }),
+            index: router.ledger().index().clone(),
+            registrar,
+            confirmations: config.network.confirmations,
+        };
+        tasks.spawn(announcer.run(shutdown.clone()));
+    }
     tasks.spawn(syncer.run(shutdown.clone().cancelled_owned()));
     tasks.spawn(admin::run(admin_listener, Arc::clone(&router)));
     tasks.spawn(ceiling::keep(ceiling_file.clone(), Arc::clone(&router)));

@@ -1,17 +1,17 @@
 //! Putting accounts' routes on the ledger: signed by the wallets, paid by the node.
 //!
-//! One worker owns the node's account on the chain, so that its nonces never race. Routes that come
+//! One worker sends one transaction after the other. Routes that come
 //! while a transaction is under way go together in the next one, as a batch under one root.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{NetworkFile, RouteBatch, RouteRecord, SignedRoute};
+use ledger::{NetworkFile, Registrar, RouteBatch, RouteRecord, SignedRoute};
 use protocol::answer::Refusal;
 use protocol::command::Route;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use wallet::{WalletKey, WalletSignature};
+use wallet::WalletSignature;
 
 use crate::metrics::Metrics;
 
@@ -36,17 +36,17 @@ pub(crate) struct RouteSubmitter {
 }
 
 impl RouteSubmitter {
-    /// Starts the worker; `key` pays. Without a key, routes are refused.
+    /// Starts the worker; the registrar's wallet pays. Without one, routes are refused.
     pub(crate) fn start(
         network: &NetworkFile,
-        key: Option<WalletKey>,
+        registrar: Option<Arc<Registrar>>,
         metrics: Arc<Metrics>,
         shutdown: CancellationToken,
     ) -> Self {
         let (chain_id, registry) = (network.chain_id, network.contracts.route_registry);
-        let jobs = key.map(|key| {
+        let jobs = registrar.map(|registrar| {
             let (jobs, queue) = mpsc::channel(QUEUE);
-            tokio::spawn(work(network.clone(), key, queue, metrics, shutdown));
+            tokio::spawn(work(registrar, queue, metrics, shutdown));
             jobs
         });
         Self {
@@ -95,19 +95,11 @@ impl RouteSubmitter {
 }
 
 async fn work(
-    network: NetworkFile,
-    key: WalletKey,
+    registrar: Arc<Registrar>,
     mut queue: mpsc::Receiver<Job>,
     metrics: Arc<Metrics>,
     shutdown: CancellationToken,
 ) {
-    let registrar = match ledger::Registrar::new(&network, &key) {
-        Ok(registrar) => registrar,
-        Err(error) => {
-            tracing::error!(target: "node::routes", %error, "routes can't be put on the ledger");
-            return;
-        }
-    };
     loop {
         let first = tokio::select! {
             biased;

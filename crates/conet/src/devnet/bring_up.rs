@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ledger::{DeploymentTerms, NameTerms, NetworkFile, Registrar, deploy, deploy_names};
+use ledger::{
+    DeploymentTerms, NameTerms, NetworkFile, Registrar, deploy, deploy_names, deploy_offers,
+};
 use node::NodeKeys;
 use tokio::task::JoinSet;
 use wallet::{Mnemonic, WalletKey};
@@ -130,7 +132,8 @@ impl BringUp<'_> {
                 .await;
             let advice = format!("remove {} and start again", self.folder.path.display());
             there.context(format!("the chain has lost the contracts, {advice}"))?;
-            return self.deploy_names(&funder).await;
+            self.deploy_names(&funder).await?;
+            return self.deploy_offers(&funder).await;
         }
         self.steps.begin("deploying the contracts");
         let terms = DeploymentTerms {
@@ -145,7 +148,8 @@ impl BringUp<'_> {
             block: deployed.block,
         });
         self.folder.keep(self.plan)?;
-        self.deploy_names(&funder).await
+        self.deploy_names(&funder).await?;
+        self.deploy_offers(&funder).await
     }
 
     /// Puts names on the chain, unless they are there; a devnet from before names gets them now.
@@ -162,6 +166,23 @@ impl BringUp<'_> {
             .await
             .context("deploying the contracts of names")?;
         deployed.contracts.name_registry = Some(registry);
+        self.folder.keep(self.plan)
+    }
+
+    /// Puts the bridges' offers on the chain, unless they are there; bridges of a devnet from before announce theirs when they run.
+    async fn deploy_offers(&mut self, funder: &WalletKey) -> Outcome<()> {
+        let network = self.plan.network();
+        let Some(deployed) = &mut self.plan.deployed else {
+            return Ok(());
+        };
+        if deployed.contracts.bridge_offers.is_some() {
+            return Ok(());
+        }
+        self.steps.begin("deploying the contract of bridges");
+        let offers = deploy_offers(&network, funder)
+            .await
+            .context("deploying the contract of bridges")?;
+        deployed.contracts.bridge_offers = Some(offers);
         self.folder.keep(self.plan)
     }
 
@@ -186,6 +207,7 @@ impl BringUp<'_> {
                     funder.transfer(address, NODE_FUNDS_WEI).await?;
                 }
                 node_folder::register(&network, &keys, &settings, Some(MIN_STAKE_WEI)).await?;
+                node_folder::announce(&network, &keys, &settings).await?;
                 Outcome::Ok(place)
             });
         }
@@ -208,6 +230,7 @@ impl BringUp<'_> {
         let bridge = (place < BRIDGES).then(|| BridgeSettings {
             policy: None,
             allow: self.allow_targets.to_vec(),
+            price_wei: 0,
         });
         let node = self
             .plan

@@ -66,6 +66,7 @@ pub(super) fn describe(folder: &DevnetFolder, plan: &Plan) -> Outcome<Value> {
                 "NodeRegistry": network.contracts.node_registry,
                 "RouteRegistry": network.contracts.route_registry,
                 "NameRegistry": network.contracts.name_registry,
+                "BridgeOffers": network.contracts.bridge_offers,
             },
         },
         "pid": ProcessLock::holder(&folder.lock_path()),
@@ -108,6 +109,9 @@ pub(super) fn table(folder: &DevnetFolder, plan: &Plan) -> Outcome<String> {
     ));
     if let Some(names) = contracts.name_registry {
         lines.push(format!("{:<8} {names}  NameRegistry", "contract"));
+    }
+    if let Some(offers) = contracts.bridge_offers {
+        lines.push(format!("{:<8} {offers}  BridgeOffers", "contract"));
     }
     lines.push(format!(
         "{:<8} {} (chain ID {})",

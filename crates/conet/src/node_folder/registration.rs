@@ -82,3 +82,19 @@ pub(crate) async fn register(
         Err(error) => Err(error.into()),
     }
 }
+
+/// Says on the ledger what a node offers that is a bridge; does nothing for another, or where the network has no place for it.
+/// What a node offers that is none any more, it withdraws when it runs.
+pub(crate) async fn announce(
+    network: &NetworkFile,
+    keys: &NodeKeys,
+    settings: &Settings,
+) -> Outcome<()> {
+    let (Some(bridge), Some(_)) = (&settings.bridge, network.contracts.bridge_offers) else {
+        return Ok(());
+    };
+    let registrar = Registrar::new(network, &keys.wallet)?;
+    let node = keys.wallet.address();
+    registrar.announce_offer(node, &bridge.offer()?).await?;
+    Ok(())
+}

@@ -187,6 +187,7 @@ impl Devnet {
             plain_intake: Some("/intake".into()),
             submit_routes: true,
             bridge,
+            price_wei: 0,
         };
         let recorder = Arc::new(Recorder::default());
         let (observer, stop) = (Arc::clone(&recorder), self.stop.child_token());

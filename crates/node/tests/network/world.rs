@@ -218,6 +218,7 @@ impl World {
             plain_intake: Some("/intake".into()),
             submit_routes: true,
             bridge: self.bridges.get(&node.seed).cloned(),
+            price_wei: 0,
         }
     }
 
