@@ -204,8 +204,8 @@ impl Network {
     }
 
     /// Waits until the ledger has been read for the first time since the network was opened, or can't be; at
-    /// most [`FIRST_READING`]. What is in the index from earlier may lack what has changed since.
-    pub(crate) async fn ledger_read(&self) {
+    /// most a few seconds. What is in the index from earlier may lack what has changed since.
+    pub async fn ledger_read(&self) {
         if let Some(follower) = &self.inner.follower {
             let mut has_read = follower.has_read.clone();
             let _late = tokio::time::timeout(FIRST_READING, has_read.wait_for(|read| *read)).await;

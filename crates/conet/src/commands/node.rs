@@ -1,5 +1,7 @@
 //! `conet node`: a node of a network.
 
+mod bridges;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -17,7 +19,7 @@ use crate::failure::{Context as _, Exit, Failure, Outcome};
 use crate::node_folder::{
     self, BridgeSettings, MIN_QUOTA_BYTES, NodeFolder, NodePlace, Registered, Settings, StoreChoice,
 };
-use crate::screen::{Steps, print, print_json};
+use crate::screen::{Steps, notice, print, print_json};
 use crate::stopping;
 
 /// What a node needs besides its stake, wei: gas for registering and for its accounts' routes.
@@ -34,6 +36,8 @@ pub(crate) enum NodeCommand {
     Run(RunArgs),
     /// Show how the node is.
     Status(StatusArgs),
+    /// List the network's bridges: what each lets out, and what it asks for it.
+    Bridges,
 }
 
 /// Arguments of `conet node init`.
@@ -73,7 +77,7 @@ struct BridgeArgs {
     #[arg(long)]
     bridge: bool,
     /// Be no bridge any more.
-    #[arg(long, conflicts_with_all = ["bridge", "exit_policy", "allow_target"])]
+    #[arg(long, conflicts_with_all = ["bridge", "exit_policy", "allow_target", "price"])]
     no_bridge: bool,
     /// Exit policy: rules such as `reject 198.51.100.0/24:*; accept *:80,443`, or a file of them [default: all that is
     /// public, but port 25].
@@ -82,6 +86,9 @@ struct BridgeArgs {
     /// Host and port that the bridge reaches in any case, such as a server beside it; may be given several times.
     #[arg(long, value_name = "HOST:PORT", requires = "bridge", value_parser = allowed_target)]
     allow_target: Vec<String>,
+    /// What the bridge asks for each GiB that it carries, both directions together [default: 0, nothing].
+    #[arg(long, value_name = "WEI", requires = "bridge")]
+    price: Option<u128>,
 }
 
 impl BridgeArgs {
@@ -100,6 +107,7 @@ impl BridgeArgs {
         if !self.allow_target.is_empty() {
             bridge.allow.clone_from(&self.allow_target);
         }
+        bridge.price_wei = self.price.unwrap_or(bridge.price_wei);
         Some(bridge)
     }
 }
@@ -163,6 +171,7 @@ pub(crate) async fn run(context: &Context, command: NodeCommand) -> Outcome {
         NodeCommand::Init(args) => init(context, args).await,
         NodeCommand::Run(args) => run_node(context, &args).await,
         NodeCommand::Status(args) => status(context, &args).await,
+        NodeCommand::Bridges => bridges::list(context).await,
     }
 }
 
@@ -196,6 +205,7 @@ async fn init(context: &Context, args: InitArgs) -> Outcome {
     };
     pay(&network, &registrar, stake_wei).await?;
     let registered = node_folder::register(&network, &keys, &settings, Some(stake_wei)).await?;
+    node_folder::announce(&network, &keys, &settings).await?;
     steps.end();
     let dir = folder.path().display();
     if context.global.json {
@@ -364,9 +374,16 @@ async fn run_node(context: &Context, args: &RunArgs) -> Outcome {
         let was = node_folder::profile(&settings);
         settings.bridge = bridge;
         folder.set_settings(&settings)?;
-        if node_folder::profile(&settings) != was {
-            // Others choose bridges by what the ledger says.
-            node_folder::register(&folder.network()?, &keys, &settings, None).await?;
+        if node_folder::profile(&settings) != was
+            && let Err(failure) =
+                node_folder::register(&folder.network()?, &keys, &settings, None).await
+        {
+            // What it offers is announced by the node while it runs; without that, the profile is what counts.
+            let why = failure.message();
+            let text = format!(
+                "the node's profile is not on the ledger, `conet node init` tries again: {why}"
+            );
+            notice(context, &text);
         }
     }
     folder.run(settings, keys, stop).await?;
@@ -381,10 +398,15 @@ async fn status(context: &Context, args: &StatusArgs) -> Outcome {
         Some(_) => admin_port::status(settings.admin).await,
         None => None,
     };
+    let bridge = settings.bridge.as_ref();
+    let offer = bridge.map(BridgeSettings::offer).transpose()?;
     if context.global.json {
+        let bridge = offer.as_ref().map(
+            |offer| json!({ "policy": offer.policy, "price_wei": offer.price_wei.to_string() }),
+        );
         print_json(&json!({
             "id": settings.address, "url": settings.endpoint, "admin": settings.admin, "mailbox": settings.mailbox,
-            "pid": running, "status": answer,
+            "bridge": bridge, "pid": running, "status": answer,
         }))?;
     } else {
         let state = running.map_or_else(
@@ -397,13 +419,22 @@ async fn status(context: &Context, args: &StatusArgs) -> Outcome {
             "admin     http://{} (/health, /status, /metrics)",
             settings.admin
         ))?;
+        if let Some(offer) = &offer {
+            print(&format!(
+                "bridge    {}",
+                offer_line(&offer.policy, &offer.price_wei.to_string())
+            ))?;
+        }
         for (name, value) in answer
             .as_ref()
             .and_then(|answer| answer.as_object())
             .into_iter()
             .flatten()
         {
-            if name != "id" {
+            if name == "offer" {
+                let said = announced(value).unwrap_or_else(|| "nothing".to_owned());
+                print(&format!("on the ledger {said}"))?;
+            } else if name != "id" {
                 print(&format!("{name:<13} {value}"))?;
             }
         }
@@ -412,6 +443,20 @@ async fn status(context: &Context, args: &StatusArgs) -> Outcome {
         (Some(_), Some(_)) => Ok(Exit::Done),
         _ => Ok(Exit::Unreachable),
     }
+}
+
+/// What a bridge offers, for people.
+pub(crate) fn offer_line(policy: &str, price_wei: &str) -> String {
+    match price_wei {
+        "0" => format!("{policy} (free)"),
+        wei => format!("{policy} ({wei} wei for each GiB)"),
+    }
+}
+
+/// What a node says that the ledger says that it offers.
+fn announced(offer: &serde_json::Value) -> Option<String> {
+    let policy = offer.get("policy")?.as_str()?;
+    Some(offer_line(policy, offer.get("price_wei")?.as_str()?))
 }
 
 #[cfg(test)]
@@ -495,6 +540,7 @@ mod tests {
             no_bridge,
             exit_policy: policy.map(str::to_owned),
             allow_target: allow.iter().map(ToString::to_string).collect(),
+            price: None,
         };
         let nothing = asked(false, false, None, &[]);
         assert_eq!(nothing.changed(None), None);
@@ -509,6 +555,25 @@ mod tests {
         let other = other.unwrap();
         assert_eq!(other.policy.as_deref(), Some("accept *:443"));
         assert_eq!(other.allow, ["127.0.0.1:2"]);
+        let dear = BridgeArgs {
+            price: Some(u128::MAX),
+            ..asked(true, false, None, &[])
+        };
+        let dear = dear.changed(bridge.clone()).unwrap();
+        assert_eq!(
+            asked(true, false, None, &[]).changed(Some(dear.clone())),
+            Some(dear.clone())
+        );
+        let offer = dear.offer().unwrap();
+        assert_eq!(
+            (offer.price_wei, &*offer.policy),
+            (u128::MAX, "accept *:443")
+        );
+        let kept = serde_json::to_vec(&dear).unwrap();
+        assert_eq!(
+            serde_json::from_slice::<BridgeSettings>(&kept).unwrap(),
+            dear
+        );
         assert_eq!(asked(false, true, None, &[]).changed(bridge), None);
     }
 

@@ -2,6 +2,7 @@
 
 mod bridges;
 mod datagrams;
+mod offers;
 mod services;
 mod signing_in;
 
@@ -23,10 +24,11 @@ use crate::failure::{Context as _, Exit, Failure, Outcome};
 use crate::screen::{Steps, print, print_json};
 use crate::stopping;
 use bridges::NodeBridges;
+use offers::{Offers, Terms};
 use services::NetworkServices;
+use signing_in::{SignInArgs, signer};
 
 pub(super) use services::whom;
-use signing_in::{SignInArgs, signer};
 
 /// How long to wait for the first nodes of the network.
 const READY_PATIENCE: Duration = Duration::from_secs(30);
@@ -48,6 +50,10 @@ pub(crate) struct ProxyArgs {
     /// Use one bridge for all connections to a site, as long as it works [default: another for each connection].
     #[arg(long)]
     per_site: bool,
+    /// Use also bridges that ask up to so much for each GiB. There is no way to pay yet: what such a bridge does with those who
+    /// don't is its own affair.
+    #[arg(long, value_name = "WEI", default_value_t = 0)]
+    max_price: u128,
     /// What is reached directly and not through the network: names, `*.example`, addresses, networks, `<local>`;
     /// separated by commas.
     #[arg(long, value_name = "RULE,…", default_value = "")]
@@ -71,9 +77,15 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
     let home = context.home()?;
     let file = context.network()?;
     let signer = signer(context, &home, file.chain_id, args.sign_in).await?;
+    let terms = Terms {
+        are_announced: file.contracts.bridge_offers.is_some(),
+        max_price_wei: args.max_price,
+    };
     let network = Network::open(context.home_path(), file).await?;
     network.exclude_as_entries(home.mailboxes()?);
     network.ready(READY_PATIENCE).await?;
+    // Policies and prices of yesterday may be others today.
+    network.ledger_read().await;
     let mode = match args.pin {
         Some(node) => Mode::Pin(node),
         None if args.per_site => Mode::PerSite,
@@ -83,14 +95,19 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
         true => StreamPrivacy::Direct,
         false => StreamPrivacy::Relayed,
     };
-    let carrier = NodeBridges::new(network.clone(), privacy);
+    let offers = Offers::default();
+    let carrier = NodeBridges::new(network.clone(), privacy, offers.clone());
     let striped = Arc::new(Striped::new(carrier, mode, DEFAULT_TRY_TIMEOUT));
-    let count = set_bridges(&striped, &network);
+    let follow = || {
+        let bridges = offers.follow(&network.nodes(), terms);
+        striped.set_bridges(bridges.iter().copied());
+        bridges
+    };
+    let bridges = follow();
     if let Some(pinned) = args.pin
-        && !bridges_of(&network).contains(&pinned)
+        && !bridges.contains(&pinned)
     {
-        let message = format!("{pinned} is no bridge that the ledger lists");
-        return Err(Failure::new(Exit::NotFound, message));
+        return Err(unusable(&network, pinned, terms));
     }
     let signs = signer.is_some();
     let config = Config {
@@ -105,14 +122,14 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
     let outbound = Arc::new(Split::new(services, Arc::clone(&striped) as _));
     let gateway = Gateway::bind(config, outbound).await.context("the proxy")?;
     steps.end();
-    announce(context, &gateway, count, signs)?;
+    announce(context, &gateway, bridges.len(), signs, &offers.note())?;
     let refreshing = async {
         let mut changes = network.changes();
         loop {
             let _changed_or_late = tokio::time::timeout(REFRESH_EVERY, changes.changed()).await;
             // Many blocks at once are one change.
             tokio::time::sleep(Duration::from_millis(200)).await;
-            set_bridges(&striped, &network);
+            follow();
         }
     };
     tokio::select! {
@@ -130,20 +147,34 @@ fn raise_descriptors() {
     }
 }
 
-fn bridges_of(network: &Network) -> Vec<NodeId> {
+/// Why a bridge that was named can't be used.
+fn unusable(network: &Network, bridge: NodeId, terms: Terms) -> Failure {
     let nodes = network.nodes();
-    let bridges = nodes.iter().filter(|node| node.is_bridge());
-    bridges.map(|node| node.address).collect()
+    let node = nodes.iter().find(|node| node.address == bridge);
+    match node.and_then(|node| node.offer.as_ref()) {
+        Some(offer) if offer.price_wei > terms.max_price_wei => {
+            let price_wei = offer.price_wei;
+            let message = format!("{bridge} asks {price_wei} wei for each GiB: see --max-price");
+            Failure::new(Exit::Refused, message)
+        }
+        Some(_) => {
+            let message = format!("the policy that {bridge} has announced can't be read");
+            Failure::new(Exit::NotFound, message)
+        }
+        None => {
+            let message = format!("{bridge} is no bridge that the ledger lists");
+            Failure::new(Exit::NotFound, message)
+        }
+    }
 }
 
-fn set_bridges(striped: &Striped<NodeBridges>, network: &Network) -> usize {
-    let bridges = bridges_of(network);
-    let count = bridges.len();
-    striped.set_bridges(bridges);
-    count
-}
-
-fn announce(context: &Context, gateway: &Gateway, bridges: usize, signs: bool) -> Outcome<()> {
+fn announce(
+    context: &Context,
+    gateway: &Gateway,
+    bridges: usize,
+    signs: bool,
+    note: &str,
+) -> Outcome<()> {
     let (socks, http) = (gateway.socks_address(), gateway.http_address());
     if context.global.json {
         return print_json(
@@ -158,6 +189,9 @@ fn announce(context: &Context, gateway: &Gateway, bridges: usize, signs: bool) -
         count => format!("{count} bridges"),
     };
     print(&format!("SOCKS5  {socks}  ({leaving})"))?;
+    if !note.is_empty() {
+        print(&format!("        {note}"))?;
+    }
     print(&format!("HTTP    {http}"))?;
     print(&format!("PAC     http://{http}/proxy.pac"))?;
     print(&format!("status  http://{http}/"))?;

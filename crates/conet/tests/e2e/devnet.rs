@@ -173,6 +173,11 @@ impl Devnet {
 
     /// Starts a node of the devnet by itself, as an operator would.
     pub(crate) fn revive_node(&self, id: &str) -> Result<Revived> {
+        self.revive_node_with(id, &[])
+    }
+
+    /// The same with other settings.
+    pub(crate) fn revive_node_with(&self, id: &str, arguments: &[&str]) -> Result<Revived> {
         let folder = self.node_folder(id)?;
         let child = self
             .command()
@@ -180,6 +185,7 @@ impl Devnet {
             .arg(self.network_file())
             .args(["node", "run", "--dir"])
             .arg(&folder)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

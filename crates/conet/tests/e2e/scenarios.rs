@@ -174,6 +174,10 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
         Beside(proxy::datagrams),
     ),
     (
+        "bridges_are_chosen_by_the_policies_and_prices_they_announce",
+        Alone(proxy::offers),
+    ),
+    (
         "download_survives_the_death_of_entry_and_relay",
         Alone(proxy::entry_and_relay_die),
     ),

@@ -10,20 +10,27 @@ use client::streams::{OpenError, Purpose, Reset, Stream, StreamPrivacy};
 use futures_util::future::BoxFuture;
 use gateway::{Ask, Bridges, ConnectError, Datagrams, Duplex, Isolation};
 use protocol::NodeId;
+use protocol::target::Target;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::datagrams::CarriedDatagrams;
+use super::offers::Offers;
 
 /// Opens streams to bridges.
 #[derive(Debug)]
 pub(super) struct NodeBridges {
     network: Network,
     privacy: StreamPrivacy,
+    offers: Offers,
 }
 
 impl NodeBridges {
-    pub(super) fn new(network: Network, privacy: StreamPrivacy) -> Self {
-        Self { network, privacy }
+    pub(super) fn new(network: Network, privacy: StreamPrivacy, offers: Offers) -> Self {
+        Self {
+            network,
+            privacy,
+            offers,
+        }
     }
 }
 
@@ -31,6 +38,18 @@ impl NodeBridges {
 pub(super) struct Carried(Option<Stream>);
 
 impl Bridges for NodeBridges {
+    fn takes(&self, bridge: NodeId, target: &Target) -> bool {
+        self.offers.takes(bridge, target)
+    }
+
+    fn offer(&self, bridge: NodeId) -> String {
+        self.offers.line(bridge)
+    }
+
+    fn note(&self) -> String {
+        self.offers.note()
+    }
+
     fn connect(
         &self,
         bridge: NodeId,

@@ -225,3 +225,77 @@ pub(super) fn bridge_dies(devnet: &mut Devnet) -> Result<()> {
     devnet.stop()?;
     devnet.start()
 }
+
+/// The bridges on the ledger: each with its policy and price.
+fn announced(person: &Person) -> Result<Vec<(String, String, String)>> {
+    let output = person.run(&["node", "bridges", "--json"])?;
+    ensure!(output.status.success(), "{output:?}");
+    let said: Value = serde_json::from_slice(&output.stdout)?;
+    let text = |bridge: &Value, name: &str| bridge[name].as_str().unwrap_or_default().to_owned();
+    let bridges = said["bridges"].as_array().context("no bridges")?;
+    let bridges = bridges.iter();
+    Ok(bridges
+        .map(|it| (text(it, "id"), text(it, "policy"), text(it, "price_wei")))
+        .collect())
+}
+
+pub(super) fn offers(devnet: &mut Devnet) -> Result<()> {
+    const USUAL: &str = "reject *:25;accept *:*";
+    let person = Person::stranger(devnet, "v6")?;
+    let site = site(devnet);
+    let both = announced(&person)?;
+    let usual = |(_, policy, price): &(String, String, String)| policy == USUAL && price == "0";
+    ensure!(both.len() == 2 && both.iter().all(usual), "{both:?}");
+
+    let (bridge, ..) = both.first().context("no bridge")?.clone();
+    let become_other = |policy: &str, price: &str| {
+        let change = ["--bridge", "--exit-policy", policy, "--price", price];
+        let running = devnet.revive_node_with(&bridge, &change)?;
+        let expected = (bridge.clone(), policy.to_owned(), price.to_owned());
+        wait_until("the ledger says the new offer", || {
+            Ok(announced(&person)?.contains(&expected))
+        })?;
+        Ok::<_, anyhow::Error>(running)
+    };
+    devnet.kill_node(&bridge)?;
+    let running = become_other("accept *:443", "7")?;
+
+    let known = |proxy: &Proxy| -> Result<usize> {
+        let status = proxy.status()?;
+        Ok(status["outbound"]["bridges"].as_array().map_or(0, Vec::len))
+    };
+    let proxy = Proxy::start(&person, &[])?;
+    let status = proxy.status()?;
+    let note = status["outbound"]["note"].as_str().unwrap_or_default();
+    ensure!(
+        known(&proxy)? == 1 && note.contains("--max-price"),
+        "{status}"
+    );
+    drop(proxy);
+
+    let proxy = Proxy::start(&person, &["--max-price", "7"])?;
+    ensure!(known(&proxy)? == 2, "{}", proxy.status()?);
+    for _ in 0..20 {
+        let socket = proxy.connect(site)?;
+        let socket = socket.map_err(|code| anyhow::anyhow!("SOCKS reply {code}"))?;
+        let (_, body) = ask(socket, "GET / HTTP/1.1\r\n\r\n", &[])?;
+        ensure!(body == b"hello");
+    }
+    let status = proxy.status()?;
+    let used = status["traffic"]["bridges"]
+        .as_object()
+        .context("no traffic")?;
+    ensure!(used.len() == 1 && !used.contains_key(&bridge), "{status}");
+
+    let mail = "GET http://mail.example.org:25/ HTTP/1.1\r\nHost: mail.example.org:25\r\nConnection: close\r\n\r\n";
+    let (status, body) = ask(TcpStream::connect(proxy.http)?, mail, &[])?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    ensure!(
+        status.contains("403") && body.contains("no bridge's policy allows port 25"),
+        "{status}: {body}"
+    );
+    drop(running);
+    drop(become_other(USUAL, "0")?);
+    devnet.stop()?;
+    devnet.start()
+}
