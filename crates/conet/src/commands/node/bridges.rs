@@ -56,13 +56,11 @@ fn described(node: &NodeRecord) -> serde_json::Value {
 fn line(node: &NodeRecord) -> String {
     let offer = match &node.offer {
         None => "says nothing of what it lets out".to_owned(),
-        Some(offer) => {
-            let line = offer_line(&offer.policy, &offer.price_wei.to_string());
-            match offer.policy.parse::<Policy>() {
-                Ok(_) => line,
-                Err(_) => format!("{line}, which can't be read: it is not used"),
-            }
-        }
+        Some(offer) => match offer.policy.parse::<Policy>() {
+            Ok(policy) => offer_line(&policy.to_string(), &offer.price_wei.to_string()),
+            // Its text could look like anything in a terminal.
+            Err(_) => "a policy that can't be read: it is not used".to_owned(),
+        },
     };
     format!("{}  {offer}", node.address)
 }
