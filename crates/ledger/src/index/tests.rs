@@ -308,6 +308,9 @@ fn roll_back_below_what_is_kept_is_refused() {
     assert_eq!(checkpoints, [block(600, 0), block(0, 0)]);
 }
 
+/// What each active node says and offers.
+type ExpectedNodes = BTreeMap<WalletAddress, (Particulars, Option<BridgeOffer>)>;
+
 /// A chain of blocks with events, from which the index's contents follow.
 #[derive(Debug, Clone, Default)]
 struct Model {
@@ -315,12 +318,7 @@ struct Model {
 }
 
 impl Model {
-    fn expected(
-        &self,
-    ) -> (
-        BTreeMap<WalletAddress, (Particulars, Option<BridgeOffer>)>,
-        BTreeMap<WalletAddress, (u64, bool)>,
-    ) {
+    fn expected(&self) -> (ExpectedNodes, BTreeMap<WalletAddress, (u64, bool)>) {
         let mut nodes = BTreeMap::new();
         let mut routes: BTreeMap<WalletAddress, (u64, bool)> = BTreeMap::new();
         for event in self.blocks.iter().flat_map(|(_, events)| events) {
