@@ -22,7 +22,7 @@ use crate::failure::{Context as _, Exit, Failure, Outcome};
 use crate::screen::{self, Steps, print, print_json};
 use crate::session::{self, Settings};
 use crate::stopping;
-use door::{Door, Tally};
+use door::{Door, Rules, Tally};
 use offered::{Offered, Service};
 
 /// Connections at once; callers of more are told that the service is busy.
@@ -38,7 +38,7 @@ const LINE_EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(crate) struct ServeArgs {
-    /// An HTTP server: http://127.0.0.1:3000.
+    /// An HTTP server: http://127.0.0.1:3000. It is told by the field Conet-Wallet which wallet signed a request.
     #[arg(long, value_name = "URL", required_unless_present = "tcp")]
     to: Option<String>,
     /// Any TCP server, on its own port or on another one that callers use: 127.0.0.1:22, or 2222=127.0.0.1:22.
@@ -53,6 +53,9 @@ pub(crate) struct ServeArgs {
     /// Register names that nobody has; this wallet pays.
     #[arg(long, requires = "name")]
     register: bool,
+    /// The Host that the HTTP server sees [default: what the caller wrote].
+    #[arg(long, value_name = "HOST", requires = "to")]
+    host_header: Option<String>,
     /// Let in only callers who prove to be this wallet: an address, contact or name. May be said several times.
     #[arg(long, value_name = "0x…|NAME")]
     allow: Vec<String>,
@@ -73,6 +76,16 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Outcome {
     let names = offered::names(context, &client, &args.name, args.register, &steps).await?;
     let allowed = allowed(&client, &args.allow).await?;
     let offered = Offered::new(client.address(), names, services);
+    let rules = Rules {
+        allowed,
+        host_header: args.host_header,
+        chain_id: context.network()?.chain_id,
+    };
+    let doors = offered.services.iter().map(|service| {
+        let door = Door::new(service, offered.authorities(service)?.into_iter(), &rules)?;
+        Ok((service.port, door))
+    });
+    let doors = doors.collect::<Outcome<Vec<_>>>()?;
     let publisher = client.publish(offered.targets()?).await?;
     steps.begin("going online at the wallet's mailboxes");
     let is_online = online(publisher.standing()).await;
@@ -84,11 +97,6 @@ pub(crate) async fn run(context: &Context, args: ServeArgs) -> Outcome {
             "no mailbox of this wallet can be reached yet: going on trying",
         );
     }
-    let doors = offered
-        .services
-        .iter()
-        .map(|service| (service.port, Door::new(service, allowed.clone())))
-        .collect();
     Serving {
         context,
         doors,

@@ -1,16 +1,20 @@
 //! What stands between a stream from the network and a server of this machine.
 //!
-//! Here is the one joint for servers that speak HTTP: until there is more to be done for them, their bytes are copied as any
-//! others.
+//! This is the one joint for servers: requests of HTTP go through [`publisher`], which tells the server who has signed them;
+//! all else is copied, and may be kept to wallets by the offers that they sign.
+
+mod counted;
 
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use client::services::Incoming;
 use client::streams::{Reset, Stream};
+use parking_lot::Mutex;
+use publisher::{Config, HttpTarget, Publisher};
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -19,57 +23,80 @@ use wallet::WalletAddress;
 
 use super::offered::{LocalTarget, Service};
 use crate::context::Context;
+use crate::failure::{Context as _, Outcome};
 use crate::screen;
+use counted::Counted;
+pub(super) use counted::Tally;
 
 /// Bytes that are moved at once in each direction.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// How long the server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is looked whether a server of HTTP is there, while it is called.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// One server, and who may reach it.
 #[derive(Debug)]
 pub(super) struct Door {
     to: LocalTarget,
-    allowed: Option<Arc<BTreeSet<WalletAddress>>>,
+    behind: Behind,
     /// Whether the user was told that the server does not answer.
     told: AtomicBool,
 }
 
-/// What went through all doors.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    open: AtomicU64,
-    all: AtomicU64,
-    refused: AtomicU64,
-    in_bytes: AtomicU64,
-    out_bytes: AtomicU64,
+/// How streams are passed on.
+#[derive(Debug)]
+enum Behind {
+    /// As requests, each judged for itself.
+    Http {
+        publisher: Box<Publisher>,
+        looked: Mutex<Option<Instant>>,
+    },
+    /// As bytes, from anybody or from some wallets.
+    Tcp(Option<Arc<BTreeSet<WalletAddress>>>),
 }
 
-impl Tally {
-    /// One line for people.
-    pub(super) fn line(&self) -> String {
-        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        format!(
-            "{} connections open, {} in all, {} refused; {} in, {} out",
-            read(&self.open),
-            read(&self.all),
-            read(&self.refused),
-            indicatif::HumanBytes(read(&self.in_bytes)),
-            indicatif::HumanBytes(read(&self.out_bytes)),
-        )
-    }
+/// What a door is told beside its server.
+#[derive(Debug, Clone)]
+pub(super) struct Rules {
+    /// The wallets that are let in; everybody where there is no list.
+    pub(super) allowed: Option<Arc<BTreeSet<WalletAddress>>>,
+    /// The `Host` that servers of HTTP see.
+    pub(super) host_header: Option<String>,
+    /// The chain whose signatures count.
+    pub(super) chain_id: u64,
 }
 
 impl Door {
+    /// A door to a service that has these addresses.
     pub(super) fn new(
         service: &Service,
-        allowed: Option<Arc<BTreeSet<WalletAddress>>>,
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            to: service.to.clone(),
-            allowed,
+        authorities: impl Iterator<Item = String>,
+        rules: &Rules,
+    ) -> Outcome<Arc<Self>> {
+        let to = service.to.clone();
+        let behind = match to.is_http {
+            false => Behind::Tcp(rules.allowed.clone()),
+            true => {
+                let target: HttpTarget = to.to_string().parse().context(&to)?;
+                let names = authorities.map(|name| name.parse().context(name));
+                let names = names.collect::<Outcome<Vec<_>>>()?;
+                let mut config = Config::new(target, rules.chain_id, names);
+                config.allow = rules.allowed.as_deref().cloned();
+                if let Some(host) = &rules.host_header {
+                    config.host = Some(host.parse().context(host)?);
+                }
+                Behind::Http {
+                    publisher: Box::new(Publisher::new(config)),
+                    looked: Mutex::default(),
+                }
+            }
+        };
+        Ok(Arc::new(Self {
+            to,
+            behind,
             told: AtomicBool::new(false),
-        })
+        }))
     }
 
     /// Serves one stream to its end.
@@ -77,63 +104,92 @@ impl Door {
         &self,
         context: &Context,
         incoming: Incoming,
-        tally: &Tally,
+        tally: &Arc<Tally>,
         stop: CancellationToken,
     ) {
         let Incoming { stream, caller, .. } = incoming;
-        if !self.lets_in(caller) {
-            tally.refused.fetch_add(1, Ordering::Relaxed);
-            return stream.reset(Reset::Denied);
-        }
-        let connected = tokio::select! {
-            biased;
-            () = stop.cancelled() => return stream.reset(Reset::Stopping),
-            () = stream.ended() => return,
-            connected = self.connect() => connected,
-        };
-        let socket = match connected {
-            Ok(socket) => socket,
-            Err(error) => {
-                self.tell_down(context, &error);
-                tally.refused.fetch_add(1, Ordering::Relaxed);
-                return stream.reset(reason(&error));
+        match &self.behind {
+            Behind::Http { publisher, looked } => {
+                let is_due = {
+                    let mut looked = looked.lock();
+                    let is_due = looked.is_none_or(|last| last.elapsed() >= LOOK_EVERY);
+                    if is_due {
+                        *looked = Some(Instant::now());
+                    }
+                    is_due
+                };
+                stream.set_opened();
+                let stream = Counted::new(stream, tally);
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = publisher.serve(stream) => {}
+                    () = self.look(context), if is_due => {}
+                }
             }
-        };
-        if self.told.swap(false, Ordering::Relaxed) {
-            screen::notice(context, &format!("{} answers again", self.to));
+            Behind::Tcp(allowed) => {
+                if !lets_in(allowed.as_deref(), caller) {
+                    tally.refused();
+                    return stream.reset(Reset::Denied);
+                }
+                let connected = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return stream.reset(Reset::Stopping),
+                    () = stream.ended() => return,
+                    connected = self.connect(context) => connected,
+                };
+                match connected {
+                    Ok(socket) => {
+                        stream.set_opened();
+                        splice(Counted::new(stream, tally), socket, &stop).await;
+                    }
+                    Err(error) => {
+                        tally.refused();
+                        stream.reset(reason(&error));
+                    }
+                }
+            }
         }
-        stream.set_opened();
-        tally.open.fetch_add(1, Ordering::Relaxed);
-        tally.all.fetch_add(1, Ordering::Relaxed);
-        splice(stream, socket, tally, &stop).await;
-        tally.open.fetch_sub(1, Ordering::Relaxed);
     }
 
-    fn lets_in(&self, caller: Option<WalletAddress>) -> bool {
-        let Some(allowed) = &self.allowed else {
-            return true;
-        };
-        caller.is_some_and(|caller| allowed.contains(&caller))
+    /// Finds out whether the server is there, so that the user is told; never ends.
+    async fn look(&self, context: &Context) {
+        let _told = self.connect(context).await;
+        std::future::pending().await
     }
 
-    async fn connect(&self) -> io::Result<TcpStream> {
+    async fn connect(&self, context: &Context) -> io::Result<TcpStream> {
         let connecting = TcpStream::connect(self.to.target.to_string());
         let connected = timeout(CONNECT_TIMEOUT, connecting).await;
-        let socket = connected.unwrap_or(Err(io::ErrorKind::TimedOut.into()))?;
-        // Small answers are not held back for others.
-        let _best_effort = socket.set_nodelay(true);
-        Ok(socket)
-    }
-
-    /// Once, until it answers again.
-    fn tell_down(&self, context: &Context, error: &io::Error) {
-        if !self.told.swap(true, Ordering::Relaxed) {
-            let text = format!(
-                "{} does not answer, callers are refused: {error}; is the server running?",
-                self.to
-            );
-            screen::notice(context, &text);
+        match connected.unwrap_or(Err(io::ErrorKind::TimedOut.into())) {
+            Ok(socket) => {
+                if self.told.swap(false, Ordering::Relaxed) {
+                    screen::notice(context, &format!("{} answers again", self.to));
+                }
+                // Small answers are not held back for others.
+                let _best_effort = socket.set_nodelay(true);
+                Ok(socket)
+            }
+            Err(error) => {
+                // Once, until it answers again.
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    let text = format!(
+                        "{} does not answer, callers are refused: {error}; is the server running?",
+                        self.to
+                    );
+                    screen::notice(context, &text);
+                }
+                Err(error)
+            }
         }
+    }
+}
+
+fn lets_in(allowed: Option<&BTreeSet<WalletAddress>>, caller: Option<WalletAddress>) -> bool {
+    match (allowed, caller) {
+        (None, _) => true,
+        (Some(allowed), Some(caller)) => allowed.contains(&caller),
+        (Some(_), None) => false,
     }
 }
 
@@ -146,29 +202,18 @@ fn reason(error: &io::Error) -> Reset {
 }
 
 /// Moves bytes both ways until both directions have ended, one side fails, or it is to stop.
-async fn splice(
-    mut stream: Stream,
-    mut socket: TcpStream,
-    tally: &Tally,
-    stop: &CancellationToken,
-) {
+async fn splice(mut stream: Counted<Stream>, mut socket: TcpStream, stop: &CancellationToken) {
     let copied = tokio::select! {
         biased;
         () = stop.cancelled() => {
             let _best_effort = socket.set_zero_linger();
-            return stream.reset(Reset::Stopping);
+            return stream.into_inner().reset(Reset::Stopping);
         }
         copied = copy_bidirectional_with_sizes(&mut stream, &mut socket, BUFFER_BYTES, BUFFER_BYTES) => copied,
     };
-    match copied {
-        Ok((in_bytes, out_bytes)) => {
-            tally.in_bytes.fetch_add(in_bytes, Ordering::Relaxed);
-            tally.out_bytes.fetch_add(out_bytes, Ordering::Relaxed);
-        }
-        Err(_) => {
-            // A connection that failed must not look as if it had ended.
-            let _best_effort = socket.set_zero_linger();
-            stream.reset(Reset::Aborted);
-        }
+    if copied.is_err() {
+        // A connection that failed must not look as if it had ended.
+        let _best_effort = socket.set_zero_linger();
+        stream.into_inner().reset(Reset::Aborted);
     }
 }

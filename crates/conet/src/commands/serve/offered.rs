@@ -44,13 +44,9 @@ impl Offered {
 
     /// What callers call the services.
     pub(super) fn targets(&self) -> Outcome<Vec<Target>> {
-        let mut hosts = vec![self.own_host()];
-        for name in &self.names {
-            hosts.push(name.host().context(name)?);
-        }
         let mut targets = Vec::new();
         for service in &self.services {
-            for host in &hosts {
+            for host in self.hosts()? {
                 let target = format!("{host}:{}", service.port);
                 targets.push(target.parse::<Target>().context(target)?);
             }
@@ -63,6 +59,25 @@ impl Offered {
         let names = self.names.iter().map(|name| name.as_str().to_owned());
         let hosts = names.chain([self.own_host()]);
         hosts.map(|host| service.address(&host))
+    }
+
+    /// What requests to a service have in `Host`.
+    pub(super) fn authorities(&self, service: &Service) -> Outcome<Vec<String>> {
+        let hosts = self.hosts()?.into_iter();
+        Ok(hosts
+            .map(|host| match service.port {
+                80 => host,
+                port => format!("{host}:{port}"),
+            })
+            .collect())
+    }
+
+    fn hosts(&self) -> Outcome<Vec<String>> {
+        let mut hosts = vec![self.own_host()];
+        for name in &self.names {
+            hosts.push(name.host().context(name)?);
+        }
+        Ok(hosts)
     }
 
     fn own_host(&self) -> String {
