@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use protocol::NodeId;
+use protocol::freshness::TOLERANCE_MS;
 use rand::Rng as _;
 
 /// Commands carry a time up to this much later than now, so that their milliseconds don't show the
@@ -27,6 +28,9 @@ pub(crate) fn unix_ms() -> u64 {
             u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
         })
 }
+
+/// A node that crashed asks for times that are ahead of its clock by this much at most: its ceiling, and some.
+const MOST_CEILING_MS: i64 = (3 * TOLERANCE_MS) as i64;
 
 /// What is known of the clocks of nodes.
 #[derive(Debug, Default)]
@@ -54,6 +58,23 @@ impl Clocks {
         unix_ms().saturating_add_signed(offset) + rand::thread_rng().gen_range(0..BLUR_MS)
     }
 
+    /// What a node's own clock shows, as far as it is known: what others judge by it. A node that crashed asks for times ahead of
+    /// its clock for some minutes; such a hint is taken for its clock only with `hint`, and where this machine's must be wrong.
+    pub(crate) fn clock_ms(&self, node: &NodeId, hint: bool) -> u64 {
+        let offset = self.signed.lock().get(node).copied().unwrap_or(0);
+        let offset = if hint || !may_be_ceiling(offset) {
+            offset
+        } else {
+            0
+        };
+        unix_ms().saturating_add_signed(offset) + rand::thread_rng().gen_range(0..BLUR_MS)
+    }
+
+    /// Says whether [`Clocks::clock_ms`] depends on `hint`.
+    pub(crate) fn is_ambiguous(&self, node: &NodeId) -> bool {
+        may_be_ceiling(self.signed.lock().get(node).copied().unwrap_or(0))
+    }
+
     /// The time for a stamp: the machine's, unless most entries say that it is off by more than half
     /// an hour.
     pub(crate) fn stamp_ms(&self) -> u64 {
@@ -67,6 +88,11 @@ impl Clocks {
         };
         unix_ms().saturating_add_signed(offset)
     }
+}
+
+/// Whether a node that is ahead by so much may only have been restarted.
+fn may_be_ceiling(offset_ms: i64) -> bool {
+    (1..=MOST_CEILING_MS).contains(&offset_ms)
 }
 
 fn insert(offsets: &mut HashMap<NodeId, i64>, node: NodeId, time_ms: u64) {
@@ -91,6 +117,23 @@ mod tests {
         clocks.note(ahead, unix_ms() + DAY_MS);
         assert!(clocks.command_ms(&ahead) >= unix_ms() + DAY_MS - 1_000);
         assert!(clocks.command_ms(&other) < unix_ms() + DAY_MS / 2);
+    }
+
+    /// A mailbox that was killed asks for times minutes ahead, and still tells publishers its clock: offers that went by what it
+    /// asked for were refused by all of them.
+    #[test]
+    fn hint_of_a_node_that_may_have_crashed_is_not_taken_for_its_clock_at_once() {
+        let clocks = Clocks::default();
+        let (crashed, ahead) = (NodeId::from_bytes([1; 20]), NodeId::from_bytes([2; 20]));
+        clocks.learn(crashed, unix_ms() + 4 * 60_000);
+        clocks.learn(ahead, unix_ms() + DAY_MS);
+        assert!(clocks.is_ambiguous(&crashed) && !clocks.is_ambiguous(&ahead));
+        assert!(clocks.clock_ms(&crashed, false) < unix_ms() + 60_000);
+        assert!(clocks.clock_ms(&crashed, true) > unix_ms() + 3 * 60_000);
+        assert!(clocks.clock_ms(&ahead, false) > unix_ms() + DAY_MS / 2);
+        let behind = NodeId::from_bytes([3; 20]);
+        clocks.learn(behind, unix_ms() - 4 * 60_000);
+        assert!(clocks.clock_ms(&behind, false) < unix_ms() - 60_000);
     }
 
     #[test]

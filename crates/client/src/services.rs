@@ -12,6 +12,7 @@ mod offers;
 mod publish;
 mod serving;
 mod slot;
+mod turns;
 
 pub use call::{ServiceCall, ServiceError};
 pub use name::ServiceNameError;

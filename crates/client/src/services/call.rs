@@ -17,8 +17,8 @@ use rand::rngs::OsRng;
 use streams::{Circuit, Redial, RedialError, Stream};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
-use wallet::MAX_MAILBOXES;
 
+use super::turns::Turns;
 use crate::carrier::{Resolved, Target};
 use crate::carry::{Load, Offer, Way};
 use crate::home::{Account, HomeError};
@@ -29,8 +29,6 @@ use crate::streams::{Dialler, OpenError, StreamPrivacy, Verdict};
 
 /// Circuits tried before a stream is given up, over all mailboxes.
 const MAX_TRIES: usize = 12;
-/// Paths tried to one mailbox, none of which leads there, before the next mailbox is.
-const PATHS_EACH: usize = 4;
 /// New certificates taken for one stream.
 const MAX_RENEWALS: usize = 4;
 /// How long the publisher may take to do what was asked: the mailbox's ten seconds, and those of a target behind it.
@@ -174,62 +172,34 @@ struct Caller {
 #[derive(Debug)]
 struct State {
     to: Arc<Resolved>,
-    /// The mailbox whose turn it is.
-    at: usize,
-    /// Its dialler; one mailbox's paths say nothing of another's.
+    turns: Turns,
+    /// The dialler of the mailbox whose turn it is; one mailbox's paths say nothing of another's.
     dialler: Option<(NodeId, Arc<Dialler>)>,
-    /// Paths that did not lead to it.
-    failed: usize,
-    /// Mailboxes that have said that nobody joins, and why.
-    nobody: Vec<(NodeId, Refusal)>,
-    /// Since when all of them say so.
+    /// Since when all mailboxes say that nobody joins.
     nobody_since: Option<Instant>,
     renewals: usize,
     is_looked_up_anew: bool,
+    /// Whether the time that a mailbox asked for is taken for its clock.
+    trusts_hint: bool,
 }
 
 impl State {
-    fn mailbox(&self) -> Option<NodeId> {
-        let count = self.to.mailboxes.len().min(MAX_MAILBOXES);
-        let place = self.at.checked_rem(count)?;
-        self.to.mailboxes.get(place).copied()
-    }
-
-    fn next_mailbox(&mut self) {
-        self.at = self.at.wrapping_add(1);
-        self.failed = 0;
-        self.dialler = None;
+    fn of(to: Resolved) -> Self {
+        Self {
+            turns: Turns::new(&to.mailboxes),
+            to: Arc::new(to),
+            dialler: None,
+            nobody_since: None,
+            renewals: 0,
+            is_looked_up_anew: false,
+            trusts_hint: false,
+        }
     }
 
     fn take(&mut self, to: Resolved) {
+        self.turns = Turns::new(&to.mailboxes);
         self.to = Arc::new(to);
-        self.nobody.clear();
-        (self.at, self.failed, self.dialler) = (0, 0, None);
-    }
-
-    /// Whether every mailbox has said so.
-    fn is_nobody_anywhere(&self) -> bool {
-        let mailboxes = self.to.mailboxes.iter().take(MAX_MAILBOXES);
-        let mut said = mailboxes.map(|node| self.nobody.iter().any(|(who, _)| who == node));
-        said.all(|said| said)
-    }
-
-    /// The most telling of what mailboxes said.
-    fn nobody(&self) -> ServiceError {
-        let other = |refusal: &Refusal| {
-            !matches!(
-                refusal,
-                Refusal::NotFound | Refusal::UnknownKey | Refusal::Unreachable
-            )
-        };
-        if let Some((_, refusal)) = self.nobody.iter().find(|(_, refusal)| other(refusal)) {
-            return ServiceError::Refused(refusal.clone().into());
-        }
-        let is_served = |(_, refusal): &(NodeId, Refusal)| *refusal == Refusal::Unreachable;
-        match self.nobody.iter().any(is_served) {
-            true => ServiceError::NoAnswer,
-            false => ServiceError::NotServed,
-        }
+        self.dialler = None;
     }
 }
 
@@ -241,16 +211,7 @@ impl Caller {
             network,
             call,
             tag,
-            state: Mutex::new(State {
-                to: Arc::new(to),
-                at: 0,
-                dialler: None,
-                failed: 0,
-                nobody: Vec::new(),
-                nobody_since: None,
-                renewals: 0,
-                is_looked_up_anew: false,
-            }),
+            state: Mutex::new(State::of(to)),
         })
     }
 
@@ -258,7 +219,7 @@ impl Caller {
     async fn dial(&self, open: &OpenStream, everyone: bool) -> Result<Circuit, ServiceError> {
         let (to, mailbox) = {
             let state = self.state.lock();
-            (Arc::clone(&state.to), state.mailbox())
+            (Arc::clone(&state.to), state.turns.mailbox())
         };
         let mailbox = mailbox.ok_or(ServiceError::NoMailbox)?;
         let dialler = self.dialler(mailbox).await?;
@@ -299,7 +260,8 @@ impl Caller {
     ) -> Result<Packet, ServiceError> {
         let draft = Draft {
             message_id: MessageId::random(&mut OsRng),
-            time_ms: self.network.courier().clocks.command_ms(&mailbox),
+            time_ms: (self.network.courier().clocks)
+                .clock_ms(&mailbox, self.state.lock().trusts_hint),
             content_type: ContentType::OFFER.to_owned(),
             session: SessionId::random(&mut OsRng),
             sequence: 0,
@@ -331,16 +293,15 @@ impl Caller {
     /// A path could not be had at all.
     fn another_path(&self) {
         let mut state = self.state.lock();
-        state.failed += 1;
-        if state.failed >= PATHS_EACH {
-            state.next_mailbox();
+        if state.turns.path_failed() {
+            state.dialler = None;
         }
     }
 
     fn worked(&self) {
         let mut state = self.state.lock();
-        state.nobody.clear();
-        (state.failed, state.nobody_since, state.renewals) = (0, None, 0);
+        state.turns.worked();
+        (state.nobody_since, state.renewals) = (None, 0);
         if let Some((_, dialler)) = &state.dialler {
             dialler.worked();
         }
@@ -375,17 +336,20 @@ impl Caller {
             return self.renew(record).await;
         }
         let mut state = self.state.lock();
+        state.dialler = None;
         if matches!(refusal, Refusal::Busy | Refusal::Failed) {
-            state.next_mailbox();
+            state.turns.next();
             return Learnt::Again(ServiceError::Refused(refusal.into()));
         }
-        state.nobody.retain(|(node, _)| *node != mailbox);
-        state.nobody.push((mailbox, refusal));
-        state.next_mailbox();
-        let error = state.nobody();
-        match state.is_nobody_anywhere() {
-            true => Learnt::Nobody(error),
-            false => Learnt::Again(error),
+        let is_unsure = self.network.courier().clocks.is_ambiguous(&mailbox);
+        if refusal == Refusal::Unreachable && is_unsure && !state.trusts_hint {
+            // Publishers may have found the offer stale: this machine's clock may be wrong after all.
+            state.trusts_hint = true;
+            return Learnt::Again(ServiceError::NoAnswer);
+        }
+        match state.turns.nobody_at(mailbox, refusal) {
+            Some(error) => Learnt::Nobody(error),
+            None => Learnt::Again(ServiceError::NotServed),
         }
     }
 
@@ -403,7 +367,8 @@ impl Caller {
                 let mut state = self.state.lock();
                 if newer.binding.sequence <= state.to.binding.sequence {
                     // The mailbox lags behind what others say.
-                    state.next_mailbox();
+                    state.turns.next();
+                    state.dialler = None;
                     return Learnt::Again(ServiceError::NoAnswer);
                 }
                 state.take(newer);

@@ -13,6 +13,7 @@ mod devnet;
 mod parcel;
 mod person;
 mod scenarios;
+mod service;
 mod web;
 
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ mod other_devnets;
 mod people;
 mod processes;
 mod proxy;
+mod services;
 mod text;
 
 use anyhow::Result;
@@ -176,6 +177,34 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
     (
         "bridges_are_chosen_by_the_policies_and_prices_they_announce",
         Alone(proxy::offers),
+    ),
+    (
+        "server_is_reached_by_name_and_address_through_both_proxies",
+        Beside(services::served),
+    ),
+    (
+        "large_bodies_cross_the_network_whole_to_and_from_a_service",
+        Beside(services::large_bodies),
+    ),
+    (
+        "port_is_forwarded_to_a_service_and_only_for_those_who_are_let_in",
+        Beside(services::forwarded),
+    ),
+    (
+        "services_of_one_wallet_in_two_processes_and_again_after_a_crash",
+        Beside(services::processes),
+    ),
+    (
+        "two_publishers_share_the_callers_and_one_takes_all_when_the_other_is_killed",
+        Beside(services::two_publishers),
+    ),
+    (
+        "service_that_is_not_there_is_refused_in_words",
+        Beside(services::nowhere),
+    ),
+    (
+        "download_from_a_service_survives_the_death_of_every_node_on_the_way",
+        Alone(services::nodes_die),
     ),
     (
         "download_survives_the_death_of_entry_and_relay",

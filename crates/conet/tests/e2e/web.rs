@@ -20,7 +20,8 @@ const SLOW_REST: Duration = Duration::from_millis(16);
 
 /// Starts a web site and a UDP echo on one port of this machine; they last as long as the process.
 ///
-/// `GET /bytes/N` and `GET /slow/N` give N bytes, `POST` gives the SHA-256 of its body, anything else `hello`.
+/// `GET /bytes/N` and `GET /slow/N` give N bytes, `POST` gives the SHA-256 of its body, `Upgrade: echo` an echo
+/// of all that follows, anything else `hello`.
 pub(crate) fn start_site() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let port = listener.local_addr()?.port();
@@ -57,14 +58,23 @@ fn serve(mut socket: TcpStream) -> Result<()> {
     let mut request = String::new();
     reader.read_line(&mut request)?;
     let mut length = 0;
+    let mut upgrades = false;
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line == "\r\n" {
             break;
         }
+        upgrades |= line.to_lowercase().starts_with("upgrade: echo");
         if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse()?;
         }
+    }
+    if upgrades {
+        socket.write_all(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n",
+        )?;
+        std::io::copy(&mut reader, &mut socket)?;
+        return Ok(());
     }
     let mut words = request.split(' ');
     let (method, path) = (
@@ -159,6 +169,25 @@ impl Proxy {
         let mut request = vec![5, 1, 0, 1];
         request.extend_from_slice(&to.ip().octets());
         request.extend_from_slice(&to.port().to_be_bytes());
+        socket.write_all(&request)?;
+        let mut reply = [0; 10];
+        socket.read_exact(&mut reply)?;
+        Ok(match reply[1] {
+            0 => Ok(socket),
+            code => Err(code),
+        })
+    }
+
+    /// Connects by a name through SOCKS5, or says which reply there was.
+    pub(crate) fn connect_to(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> Result<std::result::Result<TcpStream, u8>> {
+        let mut socket = self.greet()?;
+        let mut request = vec![5, 1, 0, 3, u8::try_from(host.len())?];
+        request.extend_from_slice(host.as_bytes());
+        request.extend_from_slice(&port.to_be_bytes());
         socket.write_all(&request)?;
         let mut reply = [0; 10];
         socket.read_exact(&mut reply)?;

@@ -10,6 +10,7 @@ mod curl;
 mod http;
 mod own;
 mod scene;
+mod services;
 mod signing;
 mod socks;
 mod splice;
