@@ -253,9 +253,9 @@ pub(super) fn two_publishers(devnet: &Devnet) -> Result<()> {
 }
 
 pub(super) fn nowhere(devnet: &Devnet) -> Result<()> {
-    let (caller, proxy) = caller(devnet)?;
     let offline = Person::reachable(devnet)?;
     offline.ok(&["name", "register", "offline-shop", "--json"])?;
+    let (caller, proxy) = caller(devnet)?;
     let http = format!("http://{}", proxy.http);
     for (host, reply, status, words) in [
         ("nobodys-shop.conet", 4, "502", "leads to no wallet"),
