@@ -9,6 +9,7 @@
 //! devnet.lock     locked by the process that runs it
 //! network.json    the network file
 //! chain/          the chain; chain.log
+//! notes/          the home of the notes service, and its notes
 //! nodes/<n>/      a node's folder each, as `conet node init` makes it; node.log
 //! ```
 
@@ -17,6 +18,7 @@ mod chain;
 mod demo_wallets;
 mod home_entry;
 mod members;
+mod notes;
 mod plan;
 mod ports;
 mod presentation;

@@ -17,6 +17,9 @@ mod store;
 
 pub use store::{MAX_ALL_NOTES, MAX_NOTE_CHARS, MAX_NOTES, Notes, NotesError};
 
+use std::future::Future;
+use std::io;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Form, Path, Query, State};
 use axum::http::header::{HOST, HeaderMap, ORIGIN};
@@ -24,6 +27,7 @@ use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
+use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 
 use page::Said;
@@ -42,6 +46,19 @@ pub fn router(notes: Notes) -> Router {
         .fallback(|| async { page::message(StatusCode::NOT_FOUND, "There is no such page.") })
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .with_state(notes)
+}
+
+/// Serves the notes to whoever connects, until `stopped`.
+///
+/// # Errors
+/// What the listener says.
+pub async fn serve(
+    listener: TcpListener,
+    notes: Notes,
+    stopped: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let served = axum::serve(listener, router(notes));
+    served.with_graceful_shutdown(stopped).await
 }
 
 #[derive(Deserialize)]

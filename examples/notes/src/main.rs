@@ -32,6 +32,5 @@ async fn main() -> anyhow::Result<()> {
     let stopped = async {
         let _no_signals = tokio::signal::ctrl_c().await;
     };
-    let served = axum::serve(listener, notes::router(notes)).with_graceful_shutdown(stopped);
-    Ok(served.await?)
+    Ok(notes::serve(listener, notes, stopped).await?)
 }

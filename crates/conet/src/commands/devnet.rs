@@ -13,7 +13,7 @@ use crate::node_folder::MIN_QUOTA_BYTES;
 /// What `conet devnet` can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DevnetCommand {
-    /// Start a network: a local chain with the contracts, nodes, and the wallets alice and bob.
+    /// Start a network: a local chain with the contracts, nodes, the wallets alice and bob, and a notes service.
     ///
     /// It runs until Ctrl-C. The same command resumes it later as it was.
     Up(UpArgs),
@@ -52,6 +52,9 @@ pub(crate) struct UpArgs {
     /// several times.
     #[arg(long, value_name = "HOST:PORT", value_parser = super::node::allowed_target)]
     pub(crate) allow_target: Vec<String>,
+    /// Leave out the notes service at notes.conet.
+    #[arg(long)]
+    pub(crate) no_notes: bool,
     /// Run everything in this one process.
     #[arg(long)]
     pub(crate) in_process: bool,

@@ -2,7 +2,7 @@
 
 mod registration;
 
-pub(super) use registration::obtain;
+pub(crate) use registration::{obtain, obtain_unless_ours};
 
 use clap::{Args, Subcommand};
 use client::Network;
@@ -314,7 +314,7 @@ fn described(record: &NameRecord) -> serde_json::Value {
 }
 
 /// Reads a name as people write it, with or without its end.
-pub(super) fn read(text: &str) -> Outcome<Name> {
+pub(crate) fn read(text: &str) -> Outcome<Name> {
     let text = text.trim();
     let whole = if text.contains('.') {
         text.to_owned()

@@ -12,7 +12,7 @@ use client::Client;
 use client::services::{Incoming, Publisher, Standing};
 use client::streams::Reset;
 use serde_json::json;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wallet::WalletAddress;
@@ -25,6 +25,8 @@ use crate::stopping;
 use door::{Door, Rules, Tally};
 use offered::{Offered, Service};
 
+/// The port of services by default.
+const HTTP_PORT: u16 = 80;
 /// Connections at once; callers of more are told that the service is busy.
 const MAX_CONNECTIONS: usize = 4_096;
 /// How long to wait for the first mailbox before the user is told that it takes longer.
@@ -45,7 +47,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "[PORT=]HOST:PORT")]
     tcp: Vec<String>,
     /// The port by which callers reach the HTTP server.
-    #[arg(long, value_name = "N", default_value_t = 80, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = HTTP_PORT, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
     /// A name of this wallet's by which it is reached too.
     #[arg(long, value_name = "NAME")]
@@ -64,6 +66,39 @@ pub(crate) struct ServeArgs {
 /// Serves until a signal.
 pub(crate) async fn run(context: &Context, args: ServeArgs) -> Outcome {
     let stop = stopping::on_signal()?;
+    serve(context, args, stop, announce).await
+}
+
+/// Serves one HTTP server under one name until `stop`; says when callers can reach it, and prints nothing.
+pub(crate) async fn publish(
+    context: &Context,
+    url: &str,
+    name: &str,
+    stop: CancellationToken,
+    online: oneshot::Sender<()>,
+) -> Outcome<()> {
+    let args = ServeArgs {
+        to: Some(url.to_owned()),
+        tcp: Vec::new(),
+        port: HTTP_PORT,
+        name: vec![name.to_owned()],
+        register: true,
+        host_header: None,
+        allow: Vec::new(),
+    };
+    let tell = |_: &Context, _: &Client, _: &Offered| {
+        let _nobody_waits = online.send(());
+        Ok(())
+    };
+    serve(context, args, stop, tell).await.map(drop)
+}
+
+async fn serve(
+    context: &Context,
+    args: ServeArgs,
+    stop: CancellationToken,
+    announce: impl FnOnce(&Context, &Client, &Offered) -> Outcome<()>,
+) -> Outcome {
     let services = offered::services(args.to.as_deref(), args.port, &args.tcp)?;
     let client = context.client(Settings::default()).await?;
     let steps = Steps::new(&context.global);

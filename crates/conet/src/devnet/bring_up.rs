@@ -8,11 +8,13 @@ use ledger::{
     DeploymentTerms, NameTerms, NetworkFile, Registrar, deploy, deploy_names, deploy_offers,
 };
 use node::NodeKeys;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use wallet::{Mnemonic, WalletKey};
 
 use super::chain::{self, ChainArgs};
 use super::members::Members;
+use super::notes::NotesService;
 use super::plan::{ChainKind, DevnetFolder, Plan, PlannedContracts};
 use crate::admin_port;
 use crate::failure::{Context as _, Exit, Failure, Outcome};
@@ -47,7 +49,10 @@ pub(super) struct BringUp<'a> {
     pub(super) plan: &'a mut Plan,
     pub(super) chain: &'a mut Members,
     pub(super) nodes: &'a mut Members,
+    pub(super) services: &'a mut Members,
     pub(super) in_process: bool,
+    /// Whether there is a notes service.
+    pub(super) with_notes: bool,
     /// What nodes that are made now keep for one wallet.
     pub(super) quota_bytes: Option<u64>,
     /// What its bridges reach besides what is public.
@@ -56,16 +61,26 @@ pub(super) struct BringUp<'a> {
 }
 
 impl BringUp<'_> {
-    /// Starts the chain and all nodes; returns when each node knows all.
-    pub(super) async fn run(&mut self) -> Outcome<NetworkFile> {
+    /// Starts the chain and all nodes; returns when each node knows all, and what will tell that the notes service is
+    /// reached.
+    pub(super) async fn run(&mut self) -> Outcome<(NetworkFile, Option<oneshot::Receiver<()>>)> {
         self.start_chain().await?;
         self.deploy_contracts().await?;
         let network = self.plan.network();
         network.save(&self.folder.network_path())?;
+        let (tell_up, nodes_are_up) = oneshot::channel();
+        let notes = match self.with_notes {
+            true => {
+                let service = NotesService::new(self.folder, &network)?;
+                Some(service.start(self.services, nodes_are_up))
+            }
+            false => None,
+        };
         self.register_nodes(&network).await?;
         self.start_nodes()?;
         self.await_nodes().await?;
-        Ok(network)
+        let _without_notes = tell_up.send(());
+        Ok((network, notes))
     }
 
     async fn start_chain(&mut self) -> Outcome<()> {

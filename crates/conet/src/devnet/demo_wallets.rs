@@ -58,7 +58,12 @@ pub(super) async fn put(
     Ok(())
 }
 
-fn find_or_make(home: &Home, label: &str, made: &mut Vec<WalletHead>) -> Outcome<WalletHead> {
+/// The wallet of that label in a home, with an empty password; one that is made now is added to `made`.
+pub(super) fn find_or_make(
+    home: &Home,
+    label: &str,
+    made: &mut Vec<WalletHead>,
+) -> Outcome<WalletHead> {
     if let Ok(head) = home.find(Some(label)) {
         if head.password_is_empty {
             return Ok(head);

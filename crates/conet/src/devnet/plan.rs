@@ -83,6 +83,11 @@ impl DevnetFolder {
         self.path.join("chain")
     }
 
+    /// The home of the notes service, and its notes.
+    pub(crate) fn notes_path(&self) -> PathBuf {
+        self.path.join("notes")
+    }
+
     /// The folder of the node at that place in the plan.
     pub(crate) fn node(&self, place: usize) -> NodeFolder {
         NodeFolder::new(self.path.join("nodes").join((place + 1).to_string()))

@@ -1,5 +1,6 @@
 //! What `devnet up` prints when everything runs.
 
+use super::notes::HOST;
 use super::plan::{DevnetFolder, Plan};
 use super::status::{describe, table};
 use crate::context::Context;
@@ -32,6 +33,16 @@ pub(super) fn present(
         print(&format!("  {conet} {words}"))?;
     }
     print("")?;
+    if folder.notes_path().is_dir() {
+        let pac = "http://127.0.0.1:8080/proxy.pac";
+        print(&format!(
+            "A server that nobody can locate, and no login: with the proxy running, open http://{HOST}/ in a"
+        ))?;
+        print(&format!(
+            "browser that is set to the automatic proxy configuration {pac}."
+        ))?;
+        print("")?;
+    }
     if !plan.listen.is_loopback() {
         let file = folder.network_path();
         print(&format!(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::home_entry::folder_of;
+use super::notes::HOST;
 use super::plan::{DevnetFolder, Plan};
 use super::{PLAIN_INTAKE, chain};
 use crate::context::Context;
@@ -56,8 +57,11 @@ pub(super) fn describe(folder: &DevnetFolder, plan: &Plan) -> Outcome<Value> {
             "dir": node.path(),
         }));
     }
+    let notes = folder.notes_path().is_dir();
+    let services = notes.then(|| json!({ "name": HOST, "url": format!("http://{HOST}/") }));
     Ok(json!({
         "nodes": nodes,
+        "services": services.into_iter().collect::<Vec<_>>(),
         "chain": {
             "rpc": plan.rpc_url(),
             "pid": ProcessLock::holder(&chain::lock_path(&folder.chain_path())),
@@ -97,6 +101,9 @@ pub(super) fn table(folder: &DevnetFolder, plan: &Plan) -> Outcome<String> {
             "{name:<8} {}  {:<28} {process:>8}{bridge}",
             settings.address, settings.endpoint
         ));
+    }
+    if folder.notes_path().is_dir() {
+        lines.push(format!("{:<8} http://{HOST}/", "service"));
     }
     let contracts = plan.network().contracts;
     lines.push(format!(

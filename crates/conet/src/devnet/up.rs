@@ -2,13 +2,16 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::bring_up::BringUp;
 use super::demo_wallets;
 use super::home_entry::HomeEntry;
 use super::members::Members;
+use super::notes::HOST;
 use super::plan::{DevnetFolder, Plan};
 use super::presentation::present;
 use crate::commands::devnet::UpArgs;
@@ -17,6 +20,10 @@ use crate::failure::{Context as _, Exit, Failure, Outcome};
 use crate::process_lock::{ProcessLock, Taken};
 use crate::screen::{Steps, notice};
 use crate::stopping;
+
+/// How long the notes service may take, after all else is up, before nobody waits for it: on a chain with slow blocks its
+/// name takes longer.
+const NOTES_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a devnet until a signal.
 pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
@@ -49,6 +56,7 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
     folder.keep(&plan)?;
 
     let (mut chain, mut nodes) = (Members::default(), Members::default());
+    let mut services = Members::default();
     let steps = Steps::new(&context.global);
     let ran = tokio::select! {
         biased;
@@ -60,27 +68,39 @@ pub(crate) async fn up(context: &Context, args: UpArgs) -> Outcome {
                 chain: &mut chain,
                 allow_targets: &args.allow_target,
                 nodes: &mut nodes,
+                services: &mut services,
+                with_notes: !args.no_notes,
                 in_process: args.in_process,
                 quota_bytes: args.quota,
                 steps: &steps,
             };
-            let network = bring_up.run().await?;
+            let (network, notes) = bring_up.run().await?;
             entry.put(&network, &folder, !plan.complete)?;
             demo_wallets::put(context, &network, &mut entry.wallets, &steps).await?;
             plan.complete = true;
-            folder.keep(&plan)
+            folder.keep(&plan)?;
+            if let Some(online) = notes {
+                steps.begin(format!("publishing {HOST}"));
+                // It goes on trying, and what ended it is said below.
+                let _later = timeout(NOTES_PATIENCE, online).await;
+            }
+            Ok(())
         } => came_up,
     };
     steps.end();
     let ran = match ran {
         Ok(()) if !stop.is_cancelled() => match present(context, &folder, &plan, args.ephemeral) {
-            Ok(()) => watch(context, &folder, &mut chain, &mut nodes, &stop).await,
+            Ok(()) => {
+                let members = [&mut chain, &mut nodes, &mut services];
+                watch(context, &folder, members, &stop).await
+            }
             Err(failure) => Err(failure),
         },
         other => other,
     };
 
     steps.begin("stopping");
+    services.stop().await;
     nodes.stop().await;
     chain.stop().await;
     entry.end();
@@ -112,8 +132,7 @@ fn lock(folder: &DevnetFolder) -> Outcome<ProcessLock> {
 async fn watch(
     context: &Context,
     folder: &DevnetFolder,
-    chain: &mut Members,
-    nodes: &mut Members,
+    [chain, nodes, services]: [&mut Members; 3],
     stop: &CancellationToken,
 ) -> Outcome<()> {
     loop {
@@ -126,6 +145,7 @@ async fn watch(
                 let advice = format!("start it again with `conet node run --dir {}`", dir.display());
                 (ended, advice)
             }
+            ended = services.ended() => (ended, "start the devnet again to have it back".to_owned()),
             ended = chain.ended() => (ended, "the network goes on delivering without it".to_owned()),
         };
         if !context.global.quiet {

@@ -22,7 +22,7 @@ pub(super) async fn register(context: &Context, args: &RegisterArgs) -> Outcome 
 }
 
 /// Registers a name for a year, for the wallet in use.
-pub(in crate::commands) async fn obtain(context: &Context, name: &Name) -> Outcome<()> {
+pub(crate) async fn obtain(context: &Context, name: &Name) -> Outcome<()> {
     let args = RegisterArgs {
         name: name.to_string(),
         years: 1,
@@ -31,6 +31,17 @@ pub(in crate::commands) async fn obtain(context: &Context, name: &Name) -> Outco
         max_price: None,
     };
     register_as(context, &args).await.map(drop)
+}
+
+/// The same, unless the wallet has it already.
+pub(crate) async fn obtain_unless_ours(context: &Context, name: &Name) -> Outcome<()> {
+    let desk = Desk::open(context).await?;
+    let before = desk.network.registration(name).await;
+    let ours = |record: NameRecord| record.owner == desk.address() && !record.is_expired(now_s());
+    match before.is_some_and(ours) {
+        true => Ok(()),
+        false => obtain(context, name).await,
+    }
 }
 
 async fn register_as(
