@@ -179,6 +179,10 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
         Alone(proxy::offers),
     ),
     (
+        "notes_service_of_the_devnet_knows_its_visitors_by_a_wallet_and_no_login",
+        Beside(services::notes),
+    ),
+    (
         "server_is_reached_by_name_and_address_through_both_proxies",
         Beside(services::served),
     ),

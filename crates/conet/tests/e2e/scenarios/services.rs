@@ -118,6 +118,63 @@ pub(super) fn served(devnet: &Devnet) -> Result<()> {
     Ok(())
 }
 
+/// The wallet that a page of notes says its visitor is.
+fn visitor(page: &str) -> Option<&str> {
+    let rest = page.split("You are <code>").nth(1)?;
+    rest.split("</code>").next()
+}
+
+pub(super) fn notes(devnet: &Devnet) -> Result<()> {
+    const URL: &str = "http://notes.conet/";
+    let (person, proxy) = caller(devnet)?;
+    let way = format!("http://{}", proxy.http);
+    let (page, _) = curl(&["-x", &way, URL])?;
+    let wallet = visitor(&page).with_context(|| page.clone())?.to_owned();
+    ensure!(
+        !page.contains(&person.address),
+        "sites see wallets of their own"
+    );
+    let note = "text=buy milk";
+    let (page, _) = curl(&[
+        "-x",
+        &way,
+        "-L",
+        "--data-urlencode",
+        note,
+        &format!("{URL}notes"),
+    ])?;
+    ensure!(page.contains("buy milk"), "{page}");
+    // What another page of the same browser would cause.
+    let foreign = [
+        "-H",
+        "Origin: http://evil.test",
+        "--data-urlencode",
+        "text=evil",
+    ];
+    let (page, _) = curl(&[&["-x", &way][..], &foreign, &[&format!("{URL}notes")]].concat())?;
+    ensure!(visitor(&page).is_none(), "{page}");
+    drop(proxy);
+    let again = Proxy::start(&person, &[])?;
+    let way = format!("http://{}", again.http);
+    let (page, _) = curl(&["-x", &way, URL])?;
+    ensure!(
+        visitor(&page) == Some(&wallet) && page.contains("buy milk"),
+        "{page}"
+    );
+    ensure!(!page.contains("evil"), "{page}");
+    let unsigned = Proxy::start(&person, &["--no-sign", "notes.conet"])?;
+    let (page, _) = curl(&["-x", &format!("http://{}", unsigned.http), URL])?;
+    ensure!(
+        visitor(&page).is_none() && !page.contains("buy milk"),
+        "{page}"
+    );
+    let (_other, proxy) = caller(devnet)?;
+    let (page, _) = curl(&["-x", &format!("http://{}", proxy.http), URL])?;
+    let other = visitor(&page).with_context(|| page.clone())?;
+    ensure!(other != wallet && !page.contains("buy milk"), "{page}");
+    Ok(())
+}
+
 pub(super) fn large_bodies(devnet: &Devnet) -> Result<()> {
     let (_person, _serving) = publisher(devnet, "large-shop")?;
     let (_caller, proxy) = caller(devnet)?;
