@@ -137,22 +137,28 @@ async fn person_decides_for_each_site() {
 
 #[tokio::test]
 async fn request_that_goes_around_the_network_is_not_signed() {
-    let bypass: Bypass = "localhost.conet,127.0.0.1".parse().unwrap();
+    let bypass: Bypass = "local.conet,127.0.0.1".parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let signer = Signer::new(person(), CHAIN).with_spool(folder.path().into(), 1);
     let scene = Scene::start_with(Config {
         bypass,
-        ..with(Signer::new(person(), CHAIN))
+        ..with(signer)
     })
     .await;
     let listener = scene.server("unused.conet").await;
     let url = format!("http://{}/", listener.local_addr().unwrap());
     assert_eq!(get(&scene, &listener, &url, "").await, None);
-    // A name that is bypassed is not signed either, whether it leads anywhere or not.
-    let answer = ask(
-        &scene,
-        "GET http://localhost.conet/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
-    )
-    .await;
-    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    // No name under `.conet` leads anywhere without the network. But there is no room for this body: it is refused where it
+    // is to be signed, and where it is not, there is no host.
+    let large = "Connection: close\r\nContent-Length: 2000000\r\n\r\n";
+    for (name, status) in [("other.conet", 413), ("local.conet", 502)] {
+        let request = format!("PUT http://{name}/ HTTP/1.1\r\nHost: x\r\n{large}");
+        let answer = ask(&scene, &request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+    }
 }
 
 #[tokio::test]
