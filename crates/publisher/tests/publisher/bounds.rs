@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::scene::{Scene, get, head, post, read, read_all};
 
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn endless_head_is_refused() {
