@@ -330,7 +330,7 @@ mod tests {
         // Cyrillic о between Latin letters; wholly Cyrillic, looking Latin; a capital letter that has another normal form; what
         // needs no Punycode; no Punycode.
         for host in [
-            "xn--shp-ula.conet",
+            "xn--shp-ted.conet",
             "xn--80ak6aa92e.conet",
             "xn--bcher-2pa.conet",
             "xn--shop-.conet",
@@ -418,6 +418,19 @@ mod tests {
         fn plain_label_is_its_own_normal_form(label in "[a-z0-9-]{1,12}") {
             prop_assume!(is_plain(&label));
             prop_assert_eq!(ens_normalize::ens_normalize(&label).unwrap(), label);
+        }
+
+        #[test]
+        fn name_is_read_again_from_the_host_name_that_it_has(text in ".{0,40}", host in "[a-z0-9.-]{0,20}") {
+            if let Ok(name) = Name::parse(&format!("{text}.conet"))
+                && let Ok(host) = name.host()
+            {
+                prop_assert_eq!(Name::of_host(&host), Ok(name));
+            }
+            let host = format!("xn--{host}.conet");
+            if let Ok(name) = Name::of_host(&host) {
+                prop_assert_eq!(name.host(), Ok(host));
+            }
         }
 
         #[test]

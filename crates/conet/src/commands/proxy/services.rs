@@ -92,3 +92,30 @@ fn unopened(error: &ServiceError) -> ConnectError {
         _ => ConnectError::ServiceLost,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_why_a_service_is_not_reached_has_words_of_its_own() {
+        let over = ServiceNameError::Unresolved(ResolveError::Expired { expiry_s: 1 });
+        assert_eq!(unresolved(&over), ConnectError::NameExpired);
+        let unknown = ServiceNameError::Unresolved(ResolveError::Unregistered);
+        assert_eq!(unresolved(&unknown), ConnectError::NameUnknown);
+        let none = ServiceNameError::Name(ledger::NameError::TooLong);
+        assert_eq!(unresolved(&none), ConnectError::NoName);
+        for (error, told) in [
+            (ServiceError::NotServed, ConnectError::NotServed),
+            (ServiceError::Denied, ConnectError::RefusedByService),
+            (
+                ServiceError::Reset(Reset::Refused),
+                ConnectError::ConnectionRefused,
+            ),
+            (ServiceError::TimedOut, ConnectError::TimedOut),
+            (ServiceError::Lost, ConnectError::ServiceLost),
+        ] {
+            assert_eq!(unopened(&error), told, "{error}");
+        }
+    }
+}

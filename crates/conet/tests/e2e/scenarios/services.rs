@@ -317,7 +317,7 @@ pub(super) fn nowhere(devnet: &Devnet) -> Result<()> {
     for (host, reply, status, words) in [
         ("nobodys-shop.conet", 4, "502", "leads to no wallet"),
         ("offline-shop.conet", 4, "503", "nobody serves it now"),
-        ("xn--shp-ula.conet", 4, "400", "can be no .conet name"),
+        ("xn--shp-ted.conet", 4, "400", "can be no .conet name"),
     ] {
         ensure!(proxy.connect_to(host, 80)?.err() == Some(reply), "{host}");
         let url = format!("http://{host}/");
