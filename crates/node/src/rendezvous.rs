@@ -102,14 +102,15 @@ impl Rendezvous {
         self: &Arc<Self>,
         wallet: WalletAddress,
         tags: Vec<ServiceTag>,
-    ) -> Result<Publisher, Refusal> {
+    ) -> Result<Publisher, Box<Refusal>> {
         let (to, offers) = mpsc::channel(MAX_OFFERS);
         let dismissed = CancellationToken::new();
         let addressee = Addressee {
             offers: to,
             dismissed: dismissed.clone(),
         };
-        let id = self.board.lock().serve(wallet, tags, addressee)?;
+        let id = self.board.lock().serve(wallet, tags, addressee);
+        let id = id.map_err(Refusal::from)?;
         self.metrics.publishers.inc();
         let rendezvous = Arc::clone(self);
         Ok(Publisher {
@@ -197,10 +198,10 @@ impl Rendezvous {
         self: &Arc<Self>,
         token: &MeetingToken,
         circuit: &Arc<Circuit>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Box<Refusal>> {
         let met = self.board.lock().join(token);
         let Some(Met { publisher, it }) = met else {
-            return Err(Refusal::NotFound);
+            return Err(Refusal::NotFound.into());
         };
         self.metrics.meetings_joined.inc();
         self.metrics.joined.inc();
@@ -213,7 +214,7 @@ impl Rendezvous {
         joined.map_err(|_| {
             let lost = Answer::Refused(Refusal::Unreachable).encode();
             it.circuit.refuse(&lost);
-            Refusal::NotFound
+            Refusal::NotFound.into()
         })
     }
 }

@@ -49,6 +49,7 @@ impl Outbound for OneService {
             Ok(Connected {
                 stream,
                 bridge: None,
+                is_to_service: true,
             })
         })
     }

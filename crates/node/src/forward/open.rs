@@ -91,7 +91,7 @@ impl Router {
                 let joined = match &arrived.circuit {
                     Some(circuit) => {
                         circuit.led_here_by(command.ties.clone());
-                        self.mailboxes.join(&token, circuit)
+                        self.mailboxes.join(&token, circuit).map_err(|it| *it)
                     }
                     None => Err(Refusal::Unsupported),
                 };

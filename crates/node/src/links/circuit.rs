@@ -240,7 +240,7 @@ impl Circuit {
             }
         }
         if let Err(refusal) = carried {
-            caller.break_off(refusal);
+            caller.break_off(*refusal);
         }
         Ok(())
     }
@@ -248,14 +248,14 @@ impl Circuit {
     /// Bytes that came from an end go on to the other one.
     pub(super) fn data(&self, from: Whose, bytes: &[u8]) {
         if let Err(refusal) = self.carry(from, bytes) {
-            self.break_off(refusal);
+            self.break_off(*refusal);
         }
     }
 
     /// The same; whoever calls breaks the circuit off where that can't be.
-    fn carry(&self, from: Whose, bytes: &[u8]) -> Result<(), Refusal> {
+    fn carry(&self, from: Whose, bytes: &[u8]) -> Result<(), Box<Refusal>> {
         if bytes.len() < MIN_DATA_BYTES {
-            return Err(Refusal::Malformed);
+            return Err(Refusal::Malformed.into());
         }
         let source = self.end(from);
         // Frames are counted whole: the last may go below what was granted, the next may not begin there.
@@ -263,13 +263,13 @@ impl Circuit {
             .allowed
             .fetch_sub(bytes.len() as i64, Ordering::AcqRel);
         if allowed <= 0 {
-            return Err(Refusal::Malformed);
+            return Err(Refusal::Malformed.into());
         }
         let joined = {
             let mut side = self.end(from.other()).side.lock();
             match side.joined() {
                 Some(joined) => joined,
-                None => return side.take(bytes).map_err(|_| Refusal::Busy),
+                None => return side.take(bytes).map_err(|_| Refusal::Busy.into()),
             }
         };
         joined.carry(Whose::Asked, bytes)

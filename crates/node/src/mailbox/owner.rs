@@ -128,7 +128,8 @@ impl Mailboxes {
             }
             Request::Serve { tags } => {
                 let wallet = account.wallet();
-                self.serve(ties, wallet, tags).map(Obeyed::Stream)
+                let served = self.serve(ties, wallet, tags);
+                served.map(Obeyed::Stream).map_err(|refusal| *refusal)
             }
             Request::CloseMailbox => {
                 whole(async move {

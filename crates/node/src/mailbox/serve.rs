@@ -30,9 +30,9 @@ impl Mailboxes {
         ties: &Ties,
         wallet: WalletAddress,
         tags: Vec<ServiceTag>,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<Reply, Box<Refusal>> {
         if !self.config.enabled {
-            return Err(Refusal::Unsupported);
+            return Err(Refusal::Unsupported.into());
         }
         let Publisher {
             mut offers,
@@ -105,9 +105,13 @@ impl Mailboxes {
     ///
     /// # Errors
     /// A refusal, which is for the publisher alone.
-    pub(crate) fn join(&self, token: &MeetingToken, circuit: &Arc<Circuit>) -> Result<(), Refusal> {
+    pub(crate) fn join(
+        &self,
+        token: &MeetingToken,
+        circuit: &Arc<Circuit>,
+    ) -> Result<(), Box<Refusal>> {
         if !self.config.enabled {
-            return Err(Refusal::Unsupported);
+            return Err(Refusal::Unsupported.into());
         }
         self.rendezvous.join(token, circuit)
     }
