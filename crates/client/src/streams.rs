@@ -39,13 +39,15 @@ pub enum StreamPrivacy {
     Relayed,
     /// The entry passes it on to the far end, or is that itself.
     Direct,
+    /// The far end is the entry: it alone carries the stream, and knows the client's address and what it is asked for.
+    OneHop,
 }
 
 impl StreamPrivacy {
     pub(crate) fn way(self) -> Way {
         match self {
             Self::Relayed => Way::Relayed,
-            Self::Direct => Way::Direct,
+            Self::Direct | Self::OneHop => Way::Direct,
         }
     }
 }
@@ -87,7 +89,11 @@ impl Network {
         first: Bytes,
     ) -> Result<Stream, OpenError> {
         let target = self.known(&to).await?;
-        let dialler = Arc::new(Dialler::new(self.clone(), target, privacy.way()));
+        let dialler = match privacy {
+            StreamPrivacy::OneHop => Dialler::one_hop(self.clone(), target),
+            _ => Dialler::new(self.clone(), target, privacy.way()),
+        };
+        let dialler = Arc::new(dialler);
         let mut last = OpenError::Lost;
         for _ in 0..MAX_TRIES {
             let opening = streams::open(purpose.clone(), streams::best_cipher());

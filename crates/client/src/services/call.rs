@@ -242,8 +242,9 @@ impl Caller {
             return Ok(Arc::clone(dialler));
         }
         let node = self.network.known(&mailbox).await?;
-        let way = match self.call.privacy.way() {
-            Way::Direct => Way::Direct,
+        let way = match self.call.privacy {
+            StreamPrivacy::Direct => Way::Direct,
+            // A mailbox that is the entry would know who calls whom; one hop is for bridges.
             _ => Way::Relayed,
         };
         let dialler = Arc::new(Dialler::new(self.network.clone(), node, way));

@@ -9,8 +9,8 @@ use protocol::answer::{Answer, Refusal};
 use protocol::stream::OpenStream;
 use streams::{Circuit, Redial, RedialError};
 
-use super::OpenError;
 use super::entry_link::{Farewell, LinkError};
+use super::OpenError;
 use crate::carry::{Attempt, Errand, Load, Speaker, Way};
 use crate::directory::Node;
 use crate::network::Network;
@@ -25,6 +25,8 @@ pub(crate) struct Dialler {
     network: Network,
     target: Arc<Node>,
     way: Way,
+    /// The node is dialled itself, and no other.
+    is_entry: bool,
     state: Mutex<State>,
 }
 
@@ -68,7 +70,16 @@ impl Dialler {
             network,
             target,
             way,
+            is_entry: false,
             state: Mutex::default(),
+        }
+    }
+
+    /// Circuits of which the node is the entry as well.
+    pub(super) fn one_hop(network: Network, target: Arc<Node>) -> Self {
+        Self {
+            is_entry: true,
+            ..Self::new(network, target, Way::Direct)
         }
     }
 
@@ -114,6 +125,9 @@ impl Dialler {
         let mut state = self.state.lock();
         if let Some(way) = state.same_way.take() {
             return Ok(way);
+        }
+        if self.is_entry {
+            return Ok((Arc::clone(&self.target), None));
         }
         if state.tried.entries.len() + state.tried.relays.len() > MAX_TRIED {
             state.tried = Tried::default();

@@ -61,6 +61,9 @@ pub(crate) struct ProxyArgs {
     /// Leave out the relay: faster, but the entry knows which bridge you use.
     #[arg(long)]
     direct: bool,
+    /// Connect to the bridge itself: the fastest, but that one node knows your IP address and where you go, as with a VPN.
+    #[arg(long, conflicts_with = "direct")]
+    one_hop: bool,
     /// Let other machines use the proxies: whoever reaches them leaves through your account.
     #[arg(long)]
     allow_remote: bool,
@@ -91,9 +94,10 @@ pub(crate) async fn run(context: &Context, args: ProxyArgs) -> Outcome {
         None if args.per_site => Mode::PerSite,
         None => Mode::PerConnection,
     };
-    let privacy = match args.direct {
-        true => StreamPrivacy::Direct,
-        false => StreamPrivacy::Relayed,
+    let privacy = match (args.one_hop, args.direct) {
+        (true, _) => StreamPrivacy::OneHop,
+        (false, true) => StreamPrivacy::Direct,
+        (false, false) => StreamPrivacy::Relayed,
     };
     let offers = Offers::default();
     let carrier = NodeBridges::new(network.clone(), privacy, offers.clone());

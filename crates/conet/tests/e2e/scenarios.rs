@@ -183,6 +183,10 @@ pub(crate) const ALL: &[(&str, Scenario)] = &[
         Beside(services::notes),
     ),
     (
+        "web_site_for_some_wallets_lets_in_nobody_else_whatever_they_claim",
+        Beside(services::members_only),
+    ),
+    (
         "server_is_reached_by_name_and_address_through_both_proxies",
         Beside(services::served),
     ),

@@ -104,6 +104,26 @@ async fn stream_over_entry_relay_and_bridge_carries_bytes_both_ways_and_ends_in_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stream_of_one_hop_crosses_no_node_but_the_bridge() {
+    let host = echo().await;
+    let world = World::with_bridges(6, HashMap::from([(5, bridge_to(&[host]))])).await;
+    let bridge = world.nodes[5].address;
+    let alice = world.person(5, &[]).await;
+    let privacy = StreamPrivacy::OneHop;
+    let mut stream = alice.open(bridge, host, privacy, b"first").await.unwrap();
+    let mut heard = [0; 5];
+    soon(stream.read_exact(&mut heard)).await.unwrap();
+    assert_eq!(&heard, b"first");
+    world.await_count(5, "circuits", 1).await;
+    for node in 0..5 {
+        world.await_count(node, "circuits", 0).await;
+    }
+    drop(stream);
+    world.await_count(5, "circuits", 0).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn host_that_breaks_off_and_client_that_does_are_reset_at_the_other_end() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let host = listener.local_addr().unwrap();

@@ -240,6 +240,33 @@ pub(super) fn forwarded(devnet: &Devnet) -> Result<()> {
     Ok(())
 }
 
+pub(super) fn members_only(devnet: &Devnet) -> Result<()> {
+    const URL: &str = "http://members.conet/";
+    let owner = Person::stranger(devnet, "v6")?;
+    let friend = Person::stranger(devnet, "v6")?;
+    let to = format!("http://127.0.0.1:{}", devnet.site);
+    let mut serve = vec!["serve", "--to", &to, "--name", "members", "--register"];
+    serve.extend(["--allow", &friend.address]);
+    let _serving = Running::start(&owner, &serve)?;
+    let answer = |person: &Person, options: &[&str]| -> Result<String> {
+        let proxy = Proxy::start(person, options)?;
+        let way = format!("http://{}", proxy.http);
+        let forged = format!("Conet-Wallet: {}", friend.address);
+        Ok(curl(&["-x", &way, "-H", &forged, "-w", " %{http_code}", URL])?.0)
+    };
+    let said = answer(&friend, &["--sign-as-me", "members.conet"])?;
+    ensure!(said == "hello 200", "{said}");
+    // As somebody who has no name but for this site, and as nobody.
+    let said = answer(&friend, &[])?;
+    ensure!(said.ends_with(" 403"), "{said}");
+    let said = answer(&friend, &["--no-sign", "*"])?;
+    ensure!(said.ends_with(" 401"), "{said}");
+    let stranger = Person::stranger(devnet, "v6")?;
+    let said = answer(&stranger, &["--sign-as-me", "members.conet"])?;
+    ensure!(said.ends_with(" 403"), "{said}");
+    Ok(())
+}
+
 pub(super) fn processes(devnet: &Devnet) -> Result<()> {
     let (person, mut web) = publisher(devnet, "two-doors")?;
     let echo = format!("7=127.0.0.1:{}", start_echo("echo")?);
