@@ -16,6 +16,7 @@ mod peer;
 mod process;
 mod report;
 mod sealing;
+mod streams;
 mod world;
 
 use std::process::ExitCode;
@@ -39,6 +40,10 @@ const NAMES: &[(&str, &str)] = &[
     (
         "file",
         "a file through a devnet, beside curl through three nginx",
+    ),
+    (
+        "streams",
+        "streams through bridges, beside Tor, shadowsocks and microsocks; pages in Chromium",
     ),
     (
         "append",
@@ -107,6 +112,7 @@ fn run() -> anyhow::Result<()> {
             "seal" => sealing::sealing(&mut report),
             "latency" => runtime.block_on(latency::measure(&mut report, arguments.quick)),
             "file" => runtime.block_on(file::measure(&mut report, arguments.quick)),
+            "streams" => runtime.block_on(streams::measure(&mut report, arguments.quick)),
             "append" => runtime.block_on(append::measure(&mut report, arguments.quick)),
             "memory" => runtime.block_on(memory::measure(&mut report, arguments.quick)),
             _ => Ok(()),

@@ -1,7 +1,6 @@
 //! Processes that are measured: started on a core of their own, read through `/proc`, ended with us.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -51,16 +50,18 @@ pub(crate) struct Measured(Child);
 impl Measured {
     /// Starts a program on the measured core.
     pub(crate) fn start(program: &str, prepare: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
+        Self::start_on(MEASURED_CORE, program, prepare)
+    }
+
+    /// Starts a program on these cores.
+    pub(crate) fn start_on(
+        cores: &str,
+        program: &str,
+        prepare: impl FnOnce(&mut Command),
+    ) -> anyhow::Result<Self> {
         // It dies with us, however we end.
         let mut command = Command::new("setpriv");
-        command.args([
-            "--pdeathsig",
-            "KILL",
-            "taskset",
-            "-c",
-            MEASURED_CORE,
-            program,
-        ]);
+        command.args(["--pdeathsig", "KILL", "taskset", "-c", cores, program]);
         prepare(&mut command);
         let child = command
             .spawn()
@@ -72,39 +73,49 @@ impl Measured {
         &mut self.0
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{name}", self.0.id()))
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// The time that all its threads have spent on a core.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
-        let mut ns = 0;
-        for task in fs::read_dir(self.file("task"))? {
-            // A thread may end meanwhile.
-            let Ok(line) = fs::read_to_string(task?.path().join("schedstat")) else {
-                continue;
-            };
-            ns += line
-                .split(' ')
-                .next()
-                .context("schedstat is empty")?
-                .parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(ns))
+        cpu(self.0.id())
     }
 
     /// Its resident memory, in bytes.
     pub(crate) fn rss(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(self.file("status"))?;
-        let kib: u64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.trim().strip_suffix(" kB"))
-            .context("no VmRSS")?
-            .trim()
-            .parse()?;
-        Ok(kib * 1024)
+        rss(self.0.id())
     }
+}
+
+/// The time that all threads of a process have spent on a core.
+pub(crate) fn cpu(id: u32) -> anyhow::Result<Duration> {
+    let mut ns = 0;
+    for task in fs::read_dir(format!("/proc/{id}/task"))? {
+        // A thread may end meanwhile.
+        let Ok(line) = fs::read_to_string(task?.path().join("schedstat")) else {
+            continue;
+        };
+        ns += line
+            .split(' ')
+            .next()
+            .context("schedstat is empty")?
+            .parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(ns))
+}
+
+/// The resident memory of a process, in bytes.
+pub(crate) fn rss(id: u32) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let kib: u64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB"))
+        .context("no VmRSS")?
+        .trim()
+        .parse()?;
+    Ok(kib * 1024)
 }
 
 impl Drop for Measured {

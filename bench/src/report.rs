@@ -109,6 +109,15 @@ impl Report {
         self.figures.push(figure);
     }
 
+    /// Says what is no figure; not among JSON.
+    pub(crate) fn say(&self, text: &str) {
+        if self.json {
+            eprintln!("{text}");
+        } else {
+            println!("{text}");
+        }
+    }
+
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         if self.json {
             println!("{}", serde_json::to_string_pretty(&self.figures)?);
