@@ -11,7 +11,6 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use super::socks::{Target, Way};
-use super::web::SMALL;
 use crate::devnet::{Devnet, DevnetNode};
 use crate::process::{BOTH_CORES, Measured};
 
@@ -80,9 +79,7 @@ impl Ours {
         let proxy = self.unused_proxy(hops, pinned).await?;
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
-            if let Ok(mut connection) = proxy.way.connect(probe, None).await
-                && connection.get(SMALL).await.is_ok()
-            {
+            if proxy.way.leads_to(probe).await {
                 return Ok(proxy);
             }
             sleep(LOOK_EVERY).await;
@@ -166,9 +163,7 @@ impl Ours {
         };
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
-            if let Ok(mut connection) = through.connect(&target, None).await
-                && connection.get(SMALL).await.is_ok()
-            {
+            if through.leads_to(&target).await {
                 return Ok(Ok((process, target)));
             }
             sleep(LOOK_EVERY).await;

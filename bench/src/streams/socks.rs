@@ -8,12 +8,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::web::SMALL;
 use crate::http_sink::{body_at, message_bytes};
 
 const BUFFER_BYTES: usize = 256 * 1024;
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// One connection, or one request, at most.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// One try to find out whether a way works; Tor would hold it for minutes.
+const TRY: Duration = Duration::from_secs(6);
 
 /// A way to a web server: through a proxy, or past all of them.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +79,12 @@ impl Way {
         user: Option<&str>,
     ) -> anyhow::Result<Connection> {
         timeout(PATIENCE, self.connecting(to, user)).await?
+    }
+
+    /// Whether a small file comes soon.
+    pub(super) async fn leads_to(self, to: &Target) -> bool {
+        let trying = async { self.connect(to, None).await?.get(SMALL).await };
+        matches!(timeout(TRY, trying).await, Ok(Ok(_)))
     }
 
     async fn connecting(self, to: &Target, user: Option<&str>) -> anyhow::Result<Connection> {

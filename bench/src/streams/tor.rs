@@ -22,7 +22,9 @@ const AUTHORITIES: usize = 3;
 const RELAYS: usize = 5;
 const EXITS: usize = 2;
 /// How long the network may take to agree, and the client to get through it.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A network that votes every few seconds does not always come together.
+const TRIES: usize = 3;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What a relay writes once it may be used with exits.
 const READY: &str = "contains exit nodes";
@@ -41,6 +43,17 @@ pub(super) struct Tor {
 impl Tor {
     /// Starts it, with an onion service in front of `web`, and waits until both ways to that work.
     pub(super) async fn start(web: SocketAddr) -> anyhow::Result<Self> {
+        let mut last = None;
+        for _ in 0..TRIES {
+            match Self::try_start(web).await {
+                Ok(tor) => return Ok(tor),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.context("no try")?)
+    }
+
+    async fn try_start(web: SocketAddr) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let (mut authorities, mut files) = (String::new(), Vec::new());
         for place in 0..AUTHORITIES {
@@ -100,9 +113,7 @@ impl Tor {
     async fn wait_for(&self, target: &Target) -> anyhow::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
-            if let Ok(mut connection) = self.way.connect(target, None).await
-                && connection.get(super::web::SMALL).await.is_ok()
-            {
+            if self.way.leads_to(target).await {
                 return Ok(());
             }
             sleep(LOOK_EVERY).await;
