@@ -100,7 +100,7 @@ impl Report {
                 format!("; {}", figure.note)
             };
             println!(
-                "{:<34} {ratio:<16} {} {}{beside}{note}",
+                "{:<44} {ratio:<18} {} {}{beside}{note}",
                 figure.name,
                 amount(figure.value),
                 figure.unit

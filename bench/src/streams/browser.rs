@@ -175,9 +175,11 @@ impl Browser {
         let mut bytes = serde_json::to_vec(&order)?;
         bytes.push(0);
         self.to.write_all(&bytes).await?;
-        let mut answer = self.wait(|message| message["id"] == id).await?;
-        ensure!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-        Ok(answer["result"].take())
+        let answer = self.wait(|message| message["id"] == id).await?;
+        if let Some(error) = answer.get("error") {
+            bail!("{method}: {error}");
+        }
+        Ok(answer.get("result").cloned().unwrap_or_default())
     }
 
     async fn wait(&mut self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
@@ -232,7 +234,11 @@ impl Browser {
         let count = json!({ "expression":
             "performance.getEntriesByType('resource').filter(r => r.responseStatus === 200).length" });
         let counted = self.order(page, "Runtime.evaluate", count).await?;
-        let objects = counted["result"]["value"].as_u64().unwrap_or_default() as usize + 1;
+        let objects = counted
+            .pointer("/result/value")
+            .and_then(Value::as_u64)
+            .unwrap_or_default() as usize
+            + 1;
         ensure!(objects == OBJECTS, "{objects} objects of {OBJECTS} came");
         Ok(Loaded { context, ms })
     }

@@ -19,6 +19,9 @@ struct Lane {
     up: Vec<f64>,
 }
 
+/// One kind of what a lane did.
+type Pick = fn(&Lane) -> &Vec<f64>;
+
 /// The ways of a run that large bodies go.
 pub(super) struct Ways {
     pub(super) relayed: Way,
@@ -90,7 +93,7 @@ pub(super) async fn measure(
         }
     }
     let mib = lengths.whole >> 20;
-    let each: [(&str, fn(&Lane) -> &Vec<f64>); 3] = [
+    let each: [(&str, Pick); 3] = [
         ("download", |lane| &lane.down),
         ("download ×4", |lane| &lane.parallel),
         ("upload", |lane| &lane.up),

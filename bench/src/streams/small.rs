@@ -14,9 +14,15 @@ struct Lane {
     way: Way,
     site: Target,
     /// Milliseconds, by round.
-    again: Vec<Vec<f64>>,
-    first: Vec<Vec<f64>>,
+    again: Rounds,
+    first: Rounds,
 }
+
+/// What requests took, by round.
+type Rounds = Vec<Vec<f64>>;
+
+/// One kind of what a lane did.
+type Pick = fn(&Lane) -> &Rounds;
 
 /// What is measured beside what.
 pub(super) struct Pair<'p> {
@@ -55,11 +61,15 @@ pub(super) async fn measure(
             for _ in 0..requests {
                 for lane in &mut lanes {
                     let ms = lane.once(None).await?;
-                    lane.again.last_mut().map(|all| all.push(ms));
+                    if let Some(all) = lane.again.last_mut() {
+                        all.push(ms);
+                    }
                     if pair.first {
                         user += 1;
                         let ms = lane.once(Some(format!("first{user}"))).await?;
-                        lane.first.last_mut().map(|all| all.push(ms));
+                        if let Some(all) = lane.first.last_mut() {
+                            all.push(ms);
+                        }
                     }
                 }
             }
@@ -76,7 +86,7 @@ pub(super) async fn measure(
 }
 
 fn show(report: &mut Report, pair: &Pair<'_>, lanes: &[Lane], requests: usize) {
-    let kinds: [(&str, fn(&Lane) -> &Vec<Vec<f64>>); 2] = [
+    let kinds: [(&str, Pick); 2] = [
         ("1 KiB", |lane| &lane.again),
         ("1 KiB, new user", |lane| &lane.first),
     ];
