@@ -9,8 +9,8 @@ use protocol::answer::{Answer, Refusal};
 use protocol::stream::OpenStream;
 use streams::{Circuit, Redial, RedialError};
 
-use super::entry_link::{Farewell, LinkError};
 use super::OpenError;
+use super::entry_link::{Farewell, LinkError};
 use crate::carry::{Attempt, Errand, Load, Speaker, Way};
 use crate::directory::Node;
 use crate::network::Network;
