@@ -12,6 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use protocol::answer::{Answer, Refusal};
 use protocol::rendezvous::{MeetingToken, ServiceTag};
+use thiserror::Error;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +20,8 @@ use wallet::WalletAddress;
 
 use crate::links::Circuit;
 use crate::metrics::Metrics;
-use board::{Board, MeetingId, Met, NotTaken, PublisherId, Step};
+pub(crate) use board::NotTaken;
+use board::{Board, MeetingId, Met, PublisherId, Step};
 
 /// Offers that wait for one publisher; one more goes to another.
 const MAX_OFFERS: usize = 64;
@@ -75,6 +77,11 @@ struct Counted {
     publisher: PublisherId,
 }
 
+/// Nobody waits for the publisher that has come.
+#[derive(Debug, Error)]
+#[error("nobody waits for that")]
+pub(crate) struct NotMet;
+
 /// A circuit's place among those that wait.
 struct Waiting<'r> {
     rendezvous: &'r Rendezvous,
@@ -97,20 +104,19 @@ impl Rendezvous {
     /// Takes a publisher of an account's services.
     ///
     /// # Errors
-    /// Busy where there are too many.
+    /// [`NotTaken`] where there are too many.
     pub(crate) fn serve(
         self: &Arc<Self>,
         wallet: WalletAddress,
         tags: Vec<ServiceTag>,
-    ) -> Result<Publisher, Box<Refusal>> {
+    ) -> Result<Publisher, NotTaken> {
         let (to, offers) = mpsc::channel(MAX_OFFERS);
         let dismissed = CancellationToken::new();
         let addressee = Addressee {
             offers: to,
             dismissed: dismissed.clone(),
         };
-        let id = self.board.lock().serve(wallet, tags, addressee);
-        let id = id.map_err(Refusal::from)?;
+        let id = self.board.lock().serve(wallet, tags, addressee)?;
         self.metrics.publishers.inc();
         let rendezvous = Arc::clone(self);
         Ok(Publisher {
@@ -193,15 +199,15 @@ impl Rendezvous {
     /// Joins a publisher's circuit to the one that its offer came with.
     ///
     /// # Errors
-    /// NotFound: nobody waits for that any more.
+    /// [`NotMet`]: nobody waits for that any more.
     pub(crate) fn join(
         self: &Arc<Self>,
         token: &MeetingToken,
         circuit: &Arc<Circuit>,
-    ) -> Result<(), Box<Refusal>> {
+    ) -> Result<(), NotMet> {
         let met = self.board.lock().join(token);
         let Some(Met { publisher, it }) = met else {
-            return Err(Refusal::NotFound.into());
+            return Err(NotMet);
         };
         self.metrics.meetings_joined.inc();
         self.metrics.joined.inc();
@@ -214,8 +220,14 @@ impl Rendezvous {
         joined.map_err(|_| {
             let lost = Answer::Refused(Refusal::Unreachable).encode();
             it.circuit.refuse(&lost);
-            Refusal::NotFound.into()
+            NotMet
         })
+    }
+}
+
+impl From<NotMet> for Refusal {
+    fn from(NotMet: NotMet) -> Self {
+        Self::NotFound
     }
 }
 

@@ -128,8 +128,9 @@ impl Mailboxes {
             }
             Request::Serve { tags } => {
                 let wallet = account.wallet();
-                let served = self.serve(ties, wallet, tags);
-                served.map(Obeyed::Stream).map_err(|refusal| *refusal)
+                self.serve(ties, wallet, tags)
+                    .map(Obeyed::Stream)
+                    .map_err(|it| *it)
             }
             Request::CloseMailbox => {
                 whole(async move {

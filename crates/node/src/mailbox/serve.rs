@@ -38,7 +38,7 @@ impl Mailboxes {
             mut offers,
             dismissed,
             place,
-        } = self.rendezvous.serve(wallet, tags)?;
+        } = self.rendezvous.serve(wallet, tags).map_err(Refusal::from)?;
         let (to, items) = items();
         let mut stream = Stream {
             sealer: ItemSealer::new(&ties.answer_key, false),
@@ -113,7 +113,10 @@ impl Mailboxes {
         if !self.config.enabled {
             return Err(Refusal::Unsupported.into());
         }
-        self.rendezvous.join(token, circuit)
+        Ok(self
+            .rendezvous
+            .join(token, circuit)
+            .map_err(Refusal::from)?)
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) struct MeetingId(u64);
 
 /// Why a publisher or a circuit was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(super) enum NotTaken {
+pub(crate) enum NotTaken {
     #[error("there are too many")]
     Full,
     #[error("nobody serves that")]

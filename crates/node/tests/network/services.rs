@@ -577,8 +577,9 @@ async fn account_has_so_many_callers_who_wait_and_a_place_comes_free_with_each_t
         .collect();
     for (request, (packet, _)) in (1..).zip(&layers) {
         link.begin(request, packet).await;
-        if request == MOST_WAITING {
-            let waiting = MOST_WAITING as usize;
+        // The publisher's queue holds fewer offers than callers may wait.
+        if request % 32 == 0 {
+            let waiting = request as usize;
             place
                 .world
                 .await_count(MAILBOX as usize, "waiting_circuits", waiting)
