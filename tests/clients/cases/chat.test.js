@@ -1,0 +1,48 @@
+"use strict";
+// A WebSocket chat of two people, through the HTTP proxy of each.
+
+const assert = require("node:assert/strict");
+const { randomBytes } = require("node:crypto");
+const { once } = require("node:events");
+const { before, test } = require("node:test");
+const { eventually } = require("../../interop/devnet.js");
+const { Person } = require("../../interop/person.js");
+const { enter, startRoom } = require("../chat_room.js");
+const { startProxy } = require("../programs.js");
+
+const LINES = 200;
+
+let ann, ben;
+
+before(async () => {
+  ann = await startProxy(new Person("ann"));
+  ben = await startProxy(new Person("ben"));
+});
+
+async function talk(url, room) {
+  const one = await enter(url, ann.http);
+  const two = await enter(url, ben.http);
+  const lines = (name) => Array.from({ length: LINES }, (_, n) => `${name} says ${n}`);
+  for (const line of lines("ann")) one.send(line);
+  for (const line of lines("ben")) two.send(line);
+  await eventually("both heard each other", () => one.heard.length >= LINES && two.heard.length >= LINES);
+  assert.deepEqual(two.heard, lines("ann"));
+  assert.deepEqual(one.heard, lines("ben"));
+
+  const picture = randomBytes(5 << 20);
+  one.send(picture);
+  await eventually("the picture is there", () => two.heard.length > LINES);
+  assert.ok(picture.equals(two.heard.at(-1)));
+
+  one.close(4001, "good night");
+  assert.deepEqual((await once(one, "close"))[0], 4001);
+  await eventually("the room sees that one left", () => room.clients.size === 1);
+  for (const client of room.clients) client.close(4002, "the room closes");
+  const [code, why] = await once(two, "close");
+  assert.deepEqual([code, why.toString()], [4002, "the room closes"]);
+}
+
+test("two_people_chat_through_their_proxies_and_hear_everything_in_order", async () => {
+  const { room } = await startRoom(80);
+  await talk("ws://chat.example/", room);
+});
