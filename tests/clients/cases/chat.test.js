@@ -9,6 +9,7 @@ const { eventually } = require("../../interop/devnet.js");
 const { Person } = require("../../interop/person.js");
 const { enter, startRoom } = require("../chat_room.js");
 const { startProxy } = require("../programs.js");
+const { publish } = require("../service.js");
 
 const LINES = 200;
 
@@ -45,4 +46,10 @@ async function talk(url, room) {
 test("two_people_chat_through_their_proxies_and_hear_everything_in_order", async () => {
   const { room } = await startRoom(80);
   await talk("ws://chat.example/", room);
+});
+
+test("two_people_chat_in_a_room_that_is_published_at_a_name", async () => {
+  const { at, room } = await startRoom();
+  await publish("chat", "--to", `http://${at}`);
+  await talk("ws://chat.conet/", room);
 });
