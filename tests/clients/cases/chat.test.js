@@ -5,7 +5,7 @@ const assert = require("node:assert/strict");
 const { randomBytes } = require("node:crypto");
 const { once } = require("node:events");
 const { before, test } = require("node:test");
-const { eventually } = require("../../interop/devnet.js");
+const { eventually, succeed } = require("../../interop/devnet.js");
 const { Person } = require("../../interop/person.js");
 const { enter, startRoom } = require("../chat_room.js");
 const { startProxy } = require("../programs.js");
@@ -51,5 +51,15 @@ test("two_people_chat_through_their_proxies_and_hear_everything_in_order", async
 test("two_people_chat_in_a_room_that_is_published_at_a_name", async () => {
   const { at, room } = await startRoom();
   await publish("chat", "--to", `http://${at}`);
+  // Proxies that run already hear of a new name in a moment; the room refuses who speaks no WebSocket.
+  for (const { http } of [ann, ben]) {
+    const ask = ["-sS", "-w", "\n%{http_code}", "-x", `http://${http}`, "http://chat.conet/"];
+    await eventually("the proxy knows the room", async () => {
+      const answer = (await succeed("curl", ask)).toString();
+      const isKnown = answer.endsWith("\n426");
+      if (!isKnown) assert.match(answer, /registered just now is known in a moment/);
+      return isKnown;
+    });
+  }
   await talk("ws://chat.conet/", room);
 });
