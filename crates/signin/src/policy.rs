@@ -29,7 +29,8 @@ const AHEAD: [HeaderName; 3] = [
 /// | `Sec-Fetch-Site` with anything else | only GET and HEAD with `Sec-Fetch-Mode: navigate` and `Sec-Fetch-Dest: document` |
 /// | only the site's own `Origin` | yes |
 /// | only a `Referer` that is the site's own | yes |
-/// | none of these, and it is a browser (`User-Agent: Mozilla/…`) or names a foreign `Referer` | only GET and HEAD with `Upgrade-Insecure-Requests: 1`, by which browsers mark navigations |
+/// | only a foreign `Referer` | no: it may be a link, and may be a frame |
+/// | none of these, and it is a browser (`User-Agent: Mozilla/…`) | only GET and HEAD with `Upgrade-Insecure-Requests: 1`, by which browsers mark navigations |
 /// | none of these: no browser but a program, which does what its user wants | yes |
 ///
 /// A field that is there twice, or says what is not known, makes it *no*; so does a page that is loaded ahead for a
@@ -60,9 +61,9 @@ pub fn may_sign(method: &Method, fields: &HeaderMap, own: &Authority) -> bool {
         {
             true
         }
-        None if signs.referer.is_some() || signs.is_browser => {
-            is_read && signs.is_navigation && !signs.is_ahead
-        }
+        // A link there or a frame: without fetch metadata nobody can tell.
+        None if signs.referer.is_some() => false,
+        None if signs.is_browser => is_read && signs.is_navigation && !signs.is_ahead,
         None => !signs.is_ahead,
     }
 }

@@ -47,11 +47,6 @@ fn request_that_the_person_or_the_site_wanted_is_signed() {
             vec![CHROME, site("none"), NAVIGATE, DOCUMENT],
         ),
         (
-            "a link on a foreign page, http",
-            "GET",
-            vec![CHROME, NAVIGATES, FROM_EVIL],
-        ),
-        (
             "a link on a foreign page",
             "GET",
             vec![CHROME, site("cross-site"), NAVIGATE, DOCUMENT],
@@ -124,6 +119,12 @@ fn request_that_a_foreign_page_caused_is_not_signed() {
         ),
         ("an image", "GET", vec![CHROME, FROM_EVIL]),
         ("an image without a referrer", "GET", vec![CHROME]),
+        // Both say the same.
+        (
+            "a link on a foreign page or a frame of it, http",
+            "GET",
+            vec![CHROME, NAVIGATES, FROM_EVIL],
+        ),
         (
             "an image, fetch metadata",
             "GET",
