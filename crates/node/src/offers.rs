@@ -133,7 +133,7 @@ fn step(wanted: Option<&BridgeOffer>, announced: Option<&BridgeOffer>, is_ours: 
 /// Whether the chain was asked since then and all that it had was read.
 fn has_caught_up(synced: &SyncedTo, confirmations: u64, since_s: u64) -> bool {
     let newest = synced.head.saturating_sub(confirmations);
-    synced.at_s >= since_s && synced.block.is_some_and(|block| block >= newest)
+    synced.at_s > since_s && synced.block.is_some_and(|block| block >= newest)
 }
 
 /// Waits; false where `stop` came first.
@@ -173,10 +173,12 @@ mod tests {
     #[test]
     fn index_that_was_not_asked_since_or_lags_is_waited_for() {
         let synced = |block, head, at_s| SyncedTo { block, head, at_s };
-        assert!(has_caught_up(&synced(Some(5), 5, 10), 0, 10));
-        assert!(has_caught_up(&synced(Some(3), 5, 10), 2, 10));
+        assert!(has_caught_up(&synced(Some(5), 5, 11), 0, 10));
+        assert!(has_caught_up(&synced(Some(3), 5, 11), 2, 10));
+        // The process before this one may have asked in the same second.
+        assert!(!has_caught_up(&synced(Some(5), 5, 10), 0, 10));
         assert!(!has_caught_up(&synced(Some(5), 5, 9), 0, 10));
-        assert!(!has_caught_up(&synced(Some(4), 5, 10), 0, 10));
-        assert!(!has_caught_up(&synced(None, 0, 10), 0, 10));
+        assert!(!has_caught_up(&synced(Some(4), 5, 11), 0, 10));
+        assert!(!has_caught_up(&synced(None, 0, 11), 0, 10));
     }
 }

@@ -5,19 +5,33 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use protocol::stream::{End, Reset};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::time::sleep;
 
 use crate::driver::{Shared, error_of};
 use crate::now_ms;
 
+/// How long the far end, once it has all, may take to end its direction when nobody reads that any more.
+const LINGER: Duration = Duration::from_secs(5);
+/// The same of all that was written: then it is given up.
+const LINGER_AT_MOST: Duration = Duration::from_secs(120);
+/// How often a lingering stream is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What is read of one at once.
+const THROWN_AWAY_BYTES: usize = 16 * 1024;
+
 /// One end of a stream: reads and writes like a socket, in both directions at once.
 ///
-/// Shutting it down ends this direction; the other one stays open. Dropping it while either is open resets it.
+/// Shutting it down ends this direction; the other one stays open. Dropping it before that resets it; dropping it after that
+/// lets what was written arrive, then gives the far end a little time to end its direction too, and resets it else.
 pub struct Stream {
     shared: Arc<Shared>,
+    /// Dropping it does not end what was written.
+    may_linger: bool,
 }
 
 impl fmt::Debug for Stream {
@@ -28,7 +42,10 @@ impl fmt::Debug for Stream {
 
 impl Stream {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self {
+            shared,
+            may_linger: true,
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -171,10 +188,54 @@ impl AsyncWrite for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.with(|core| {
-            if !core.is_closed_here() {
-                core.reset(Reset::Aborted);
+        let has_ended = {
+            let state = self.shared.state.lock();
+            if state.core.is_closed_here() {
+                return;
             }
-        });
+            self.may_linger && state.is_shut && state.core.end().is_none()
+        };
+        let runtime = match has_ended {
+            true => tokio::runtime::Handle::try_current().ok(),
+            false => None,
+        };
+        match runtime {
+            Some(runtime) => {
+                runtime.spawn(linger(Self {
+                    shared: Arc::clone(&self.shared),
+                    may_linger: false,
+                }));
+            }
+            None => self.with(|core| core.reset(Reset::Aborted)),
+        }
+    }
+}
+
+/// Sees what was written to its end, of a stream that nobody reads here any more: a reset at once would overtake it.
+/// What comes meanwhile is thrown away, as by a socket that is closed slowly.
+async fn linger(mut stream: Stream) {
+    let shared = Arc::clone(&stream.shared);
+    let arrived = async {
+        while !shared.state.lock().core.is_flushed() {
+            sleep(LOOK_EVERY).await;
+        }
+        sleep(LINGER).await;
+    };
+    let thrown_away = async {
+        let mut buffer = vec![0; THROWN_AWAY_BYTES];
+        while stream
+            .read(&mut buffer)
+            .await
+            .is_ok_and(|length| length > 0)
+        {}
+    };
+    tokio::select! {
+        biased;
+        () = thrown_away => {}
+        () = arrived => {}
+        () = sleep(LINGER_AT_MOST) => {}
+    }
+    if !shared.state.lock().core.is_closed_here() {
+        stream.reset(Reset::Aborted);
     }
 }

@@ -103,6 +103,42 @@ async fn stream_dropped_after_both_ends_finished_is_no_reset() {
     assert_eq!(near.end(), Some(End::Finished));
 }
 
+/// A server that answered `Connection: close` closed its stream while its caller's direction was open, as such servers do.
+/// The reset that followed overtook the end of the answer.
+#[tokio::test]
+async fn what_was_written_before_a_stream_was_shut_down_and_dropped_arrives_whole() {
+    let exchange = Exchange::new();
+    let (mut near, mut far) = exchange.stream(None);
+    near.write_all(b"a question").await.unwrap();
+    let answer = bytes(900_000, 5);
+    far.write_all(&answer).await.unwrap();
+    far.shutdown().await.unwrap();
+    drop(far);
+    let mut heard = Vec::new();
+    soon(near.read_to_end(&mut heard)).await.unwrap();
+    assert!(heard == answer, "{} bytes came", heard.len());
+    // Only now the caller's end.
+    near.shutdown().await.unwrap();
+    soon(near.ended()).await;
+    assert_eq!(near.end(), Some(End::Finished));
+}
+
+#[tokio::test]
+async fn caller_who_goes_on_writing_to_a_stream_that_was_closed_is_reset() {
+    let exchange = Exchange::new();
+    let (mut near, mut far) = exchange.stream(None);
+    far.write_all(b"no more").await.unwrap();
+    far.shutdown().await.unwrap();
+    drop(far);
+    let writing = async {
+        while near.write_all(&[0; 4096]).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    soon(writing).await;
+    assert_eq!(near.end(), Some(End::ResetThere(Reset::Aborted)));
+}
+
 #[tokio::test]
 async fn writer_stops_at_the_window_and_goes_on_once_the_far_end_reads() {
     const ALL: usize = 8 << 20;
