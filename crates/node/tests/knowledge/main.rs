@@ -22,5 +22,6 @@ mod front;
 mod page;
 mod people;
 mod record;
+mod services;
 mod streams;
 mod tables;
