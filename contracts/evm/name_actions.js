@@ -86,7 +86,7 @@ async function registerName(world, random) {
   const other = random.chance(30) ? world.claims.at(-1) : random.pick(world.claims);
   const chosen = usable && random.chance(75) ? usable : other;
   const { registrar, claim: committed } = chosen;
-  const changes = chosen !== usable && random.chance(25) ? random.pick([{ owner: world.stranger.address }, { secret: random.hex(32) }, { label: "other" }]) : {};
+  const changes = chosen !== usable && random.chance(25) ? random.pick([{ owner: world.stranger.address }, { owner: ZERO }, { secret: random.hex(32) }, { label: "other" }]) : {};
   const shown = { ...committed, ...changes };
   const price = await priceOf(world, registrar, shown.label, shown.duration);
   const made = paid(world, random, registrar, encode(NAME_REGISTRAR, "register", [shown]), price);
