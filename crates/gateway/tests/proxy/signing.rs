@@ -148,16 +148,12 @@ async fn request_that_goes_around_the_network_is_not_signed() {
     let listener = scene.server("unused.conet").await;
     let url = format!("http://{}/", listener.local_addr().unwrap());
     assert_eq!(get(&scene, &listener, &url, "").await, None);
-    // No name under `.conet` leads anywhere without the network. But there is no room for this body: it is refused where it
-    // is to be signed, and where it is not, there is no host.
+    // No name under `.conet` goes around it, whatever the rules say: there is no room for this body, so both would be signed.
     let large = "Connection: close\r\nContent-Length: 2000000\r\n\r\n";
-    for (name, status) in [("other.conet", 413), ("local.conet", 502)] {
+    for name in ["other.conet", "local.conet"] {
         let request = format!("PUT http://{name}/ HTTP/1.1\r\nHost: x\r\n{large}");
         let answer = ask(&scene, &request).await;
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status} ")),
-            "{answer}"
-        );
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     }
 }
 

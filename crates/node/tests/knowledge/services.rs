@@ -1,8 +1,10 @@
 //! Streams to services: the table of `docs/security.md` about them, held against what was seen.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use client::carrier::Target;
-use client::services::{Incoming, ServiceCall};
+use client::services::{Incoming, ServiceCall, ServiceError};
 use client::streams::StreamPrivacy;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy, split};
 
@@ -108,7 +110,18 @@ impl Scene {
             caller: None,
             first: Bytes::new(),
         };
-        let stream = network.open_service(call).await.unwrap();
+        // The caller's copy of the ledger has the route in a moment.
+        let calling = async {
+            loop {
+                match network.open_service(call.clone()).await {
+                    Err(ServiceError::NoMailbox | ServiceError::LookUp(_)) => {
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                    }
+                    called => break called.unwrap(),
+                }
+            }
+        };
+        let stream = tokio::time::timeout(PATIENCE, calling).await.unwrap();
         let (mut read, mut write) = split(stream);
         let sent = MARKER.repeat(VOLUME / MARKER.len() + 1);
         let mut heard = String::new();
