@@ -90,10 +90,10 @@ impl NotesService {
         let notes = opening.await?.context(self.database.display())?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let url = format!("http://{}", listener.local_addr()?);
-        let serving = notes::serve(listener, notes, stop.clone().cancelled_owned());
+        let until = stop.clone().cancelled_owned();
+        let serving = async { Outcome::Ok(notes::serve(listener, notes, until).await?) };
         let publishing = serve::publish(&self.context, &url, NAME, stop, online);
-        let (served, published) = tokio::join!(serving, publishing);
-        served?;
-        published
+        // A server that nobody can reach is none: the failure of one ends both.
+        tokio::try_join!(serving, publishing).map(drop)
     }
 }
